@@ -1,0 +1,159 @@
+"""The intermediate representation of JSON-valued constraints.
+
+A :class:`JsonGrammar` is a set of *value nodes*, numbered from 0 and built on
+demand.  A node says, for each JSON type, which values are allowed; arrays and
+objects are lists of alternatives (a value is allowed when one alternative
+allows it), strings and numbers are single languages.  References between nodes
+are node ids, so recursion is a cycle of ids.
+
+Invariant (what makes masks free of dead ends): every node id that appears
+anywhere denotes a non-empty set of values, and every alternative in a node is
+satisfiable.  What cannot be satisfied is pruned before it gets here, or
+written as ``-1`` where the shape needs a placeholder (a forbidden key, a class
+of keys without a possible value).
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Callable, NamedTuple, Optional, Union
+
+from .strings import ANY_STRING, Atom, StrLang
+
+__all__ = ["NumAlt", "NumLang", "ANY_NUMBER", "ArrayAlt", "Extra", "ObjectAlt", "ValueNode",
+           "JsonGrammar", "TextGrammar", "CoverageEntry", "Options"]
+
+Exact = Union[int, Fraction]
+
+
+class NumAlt(NamedTuple):
+    """Numbers in an interval, optionally integers, optionally multiples."""
+
+    integer: bool = False
+    lo: Optional[Exact] = None
+    lo_open: bool = False
+    hi: Optional[Exact] = None
+    hi_open: bool = False
+    multiple_of: Optional[Exact] = None
+
+
+NumLang = tuple[NumAlt, ...]
+ANY_NUMBER: NumLang = (NumAlt(),)
+
+
+class ArrayAlt(NamedTuple):
+    """Arrays: item i < len(prefix) is in prefix[i], later ones in `items`.
+
+    `items` is -1 when nothing may follow the prefix.  `max` is None when there
+    is no upper bound; it never exceeds len(prefix) when `items` is -1.
+    """
+
+    prefix: tuple[int, ...] = ()
+    items: int = -1
+    min: int = 0
+    max: Optional[int] = None
+
+
+class Extra(NamedTuple):
+    """What undeclared keys may be, and what their values are.
+
+    The key's *bits* say which of `atoms` it matches (bit i for atoms[i]);
+    ``label(bits)`` is the node of its value, or -1 when such a key is not
+    allowed.  `size` is the number of distinct allowed keys outside the
+    declared names when that is finite and known to matter, else None.
+    """
+
+    atoms: tuple[Atom, ...]
+    label: Callable[[int], int]
+    size: Optional[int] = None
+
+
+class ObjectAlt(NamedTuple):
+    """Objects.
+
+    `names` are the declared keys in document order, `nodes` their value nodes
+    (-1: the key is forbidden; the name is listed so that `extra` does not
+    cover it), `required` whether each must be present.  `deps` holds pairs
+    (i, (j, ...)): if names[i] is present, so must be each names[j].  `min` and
+    `max` count properties of every kind.
+    """
+
+    names: tuple[str, ...] = ()
+    nodes: tuple[int, ...] = ()
+    required: tuple[bool, ...] = ()
+    extra: Optional[Extra] = None
+    min: int = 0
+    max: Optional[int] = None
+    deps: tuple[tuple[int, tuple[int, ...]], ...] = ()
+
+
+class ValueNode(NamedTuple):
+    """The values allowed at one place, by type."""
+
+    null: bool = False
+    true: bool = False
+    false: bool = False
+    number: NumLang = ()
+    string: StrLang = ()
+    arrays: tuple[ArrayAlt, ...] = ()
+    objects: tuple[ObjectAlt, ...] = ()
+
+
+class CoverageEntry(NamedTuple):
+    """One line of ``compiled.coverage``: what happened to one keyword.
+
+    `status` is ``"enforced"``, ``"annotation"`` (no effect on validity),
+    ``"not enforced"`` or ``"narrowed"`` (an option made the language smaller).
+    """
+
+    pointer: str
+    keyword: str
+    status: str
+    note: str = ""
+
+
+class Options(NamedTuple):
+    """Options that define the language (DESIGN §5); defaults as documented."""
+
+    order: str = "schema"            # "schema" | "any"
+    extra: str = "schema"            # "schema" | "closed"
+    whitespace: str = "flexible"     # "flexible" | "compact" | "json.dumps" | a regex
+    numbers: str = "all"             # "all" | "plain"
+    escapes: str = "all"             # "all" | "minimal"
+    format: Union[str, dict] = "assert"   # "assert" | "annotate" | {name: bool}
+
+
+class JsonGrammar:
+    """A JSON-valued constraint in normal form; nodes are built on first use.
+
+    Subclasses implement :meth:`_build`.  Not thread-safe by itself: callers
+    hold the lock of the arena that lowers it.
+    """
+
+    root: int
+    options: Options
+    coverage: list[CoverageEntry]
+    #: is ``1.0`` an integer (draft 6 and later)?
+    float_integers: bool = True
+
+    def __init__(self, options: Options = Options()):
+        self.options = options
+        self.coverage = []
+        self.root = 0
+        self._nodes: dict[int, ValueNode] = {}
+
+    def node(self, i: int) -> ValueNode:
+        """The value node with id `i`, normalised on first use."""
+        node = self._nodes.get(i)
+        if node is None:
+            node = self._nodes[i] = self._build(i)
+        return node
+
+    def _build(self, i: int) -> ValueNode:
+        raise KeyError(i)
+
+
+class TextGrammar(NamedTuple):
+    """A constraint on plain text: one string language, no JSON around it."""
+
+    lang: StrLang = ANY_STRING
