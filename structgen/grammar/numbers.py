@@ -1,0 +1,306 @@
+"""Exact arithmetic on number languages: intersection, emptiness, membership.
+
+A number language is a union of :class:`~structgen.grammar.ir.NumAlt`.  All
+values are decimals (what JSON can spell), held as ``int`` or ``Fraction``;
+floats never take part.  :func:`normalize` is the canonical form of an
+alternative: bounds lie on the grid of the multiples where there is one, and a
+bound that no decimal attains is open.  Every function costs a few
+microseconds an alternative, whatever the size of the numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from math import gcd
+from typing import Iterable, Optional, Union
+
+from ..errors import LimitError, SchemaError
+from .ir import Exact, NumAlt, NumLang
+
+__all__ = ["exact_number", "constant", "normalize", "number_empty", "number_contains",
+           "intersect_numbers", "intersect_number_langs", "numbers_disjoint", "simplify", "MAX_DIGITS"]
+
+#: Longest number, in digits, that a schema may hold.
+MAX_DIGITS = 4000
+
+_SPELLING = re.compile(r"(-?)(0|[1-9]\d*)(?:\.(\d+))?(?:[eE]([+-]?\d+))?\Z", re.ASCII)
+
+
+def exact_number(value: Union[str, int, float, Fraction]) -> Exact:
+    """The exact value of a number as a schema spells it.
+
+    Text is read digit by digit; a float (from a schema that was parsed by
+    ``json.loads``) means its shortest spelling, so ``0.1`` is one tenth.
+
+    Raises
+    ------
+    SchemaError
+        For NaN, infinities and texts that are no JSON number.
+    LimitError
+        When the number has more than `MAX_DIGITS` digits written out.
+
+    Examples
+    --------
+    >>> exact_number("1e-2"), exact_number(0.1), exact_number("-12.0")
+    (Fraction(1, 100), Fraction(1, 10), -12)
+    """
+    if isinstance(value, bool):
+        raise SchemaError(f"{value!r} is not a number")
+    if isinstance(value, int):
+        # bit_length, because str() of a long int is itself limited
+        if value.bit_length() > MAX_DIGITS * 3.3219 + 4:
+            raise LimitError(f"a number of more than {MAX_DIGITS} digits", place="digits of a number",
+                             limit=MAX_DIGITS)
+        return value
+    if isinstance(value, Fraction):
+        return value.numerator if value.denominator == 1 else value
+    match = _SPELLING.match(repr(value) if isinstance(value, float) else str(value))
+    if match is None:
+        raise SchemaError(f"{value!r} is not a JSON number")
+    sign, whole, frac, exp = match.groups()
+    frac = frac or ""
+    digits = (whole + frac).lstrip("0")
+    if not digits:
+        return 0
+    # A short exponent only: int() of a hostile exponent would itself be slow.
+    power = int(exp) if exp and len(exp) < 12 else 0
+    if exp and len(exp) >= 12 and exp.lstrip("+-0"):
+        power = 10 ** 9
+    shift = power - len(frac)
+    if len(digits) + abs(shift) > MAX_DIGITS:
+        raise LimitError(f"a number of more than {MAX_DIGITS} digits", place="digits of a number",
+                         limit=MAX_DIGITS)
+    n = int(digits)
+    if sign:
+        n = -n
+    if shift >= 0:
+        return n * 10 ** shift
+    out = Fraction(n, 10 ** -shift)
+    return out.numerator if out.denominator == 1 else out
+
+
+def constant(value: Exact) -> NumAlt:
+    """The alternative that holds one value."""
+    return NumAlt(False, value, False, value, False, None)
+
+
+def _lower(x: Exact) -> Exact:
+    return x.numerator if type(x) is not int and x.denominator == 1 else x
+
+
+def _decimal_part(q: int) -> int:
+    """The part of `q` made of factors 2 and 5."""
+    rest = q
+    while rest % 2 == 0:
+        rest //= 2
+    while rest % 5 == 0:
+        rest //= 5
+    return q // rest
+
+
+def _lcm(a: Exact, b: Exact) -> Exact:
+    """Least common multiple of two positive rationals."""
+    p, q = a.numerator, a.denominator
+    r, s = b.numerator, b.denominator
+    num, den = p * r // gcd(p, r), gcd(q, s)
+    return num if den == 1 else _lower(Fraction(num, den))
+
+
+def _step(alt: NumAlt) -> Optional[Exact]:
+    """The grid spacing of an alternative, None where it is dense."""
+    m = alt.multiple_of
+    if m is None:
+        return 1 if alt.integer else None
+    if type(m) is not int:
+        # multiples of p/(q*r), r coprime to 10, that are decimals: those of p/q
+        q = _decimal_part(m.denominator)
+        m = m.numerator if q == 1 else Fraction(m.numerator, q)
+    return _lcm(1, m) if alt.integer and type(m) is not int else m
+
+
+def _is_decimal(x: Exact) -> bool:
+    return type(x) is int or _decimal_part(x.denominator) == x.denominator
+
+
+def normalize(alt: NumAlt) -> Optional[NumAlt]:
+    """The canonical form of one alternative, None when it is empty.
+
+    Examples
+    --------
+    >>> normalize(NumAlt(integer=True, lo=0, lo_open=True, hi=Fraction(7, 2)))
+    NumAlt(integer=True, lo=1, lo_open=False, hi=3, hi_open=False, multiple_of=None)
+    >>> normalize(NumAlt(lo=1, hi=9, multiple_of=10)) is None
+    True
+    """
+    integer, lo, lo_open, hi, hi_open, m = alt
+    step = _step(alt)
+    if step is None:
+        if lo is None:
+            lo_open = False
+        else:
+            lo = _lower(lo)
+            lo_open = lo_open or not _is_decimal(lo)
+        if hi is None:
+            hi_open = False
+        else:
+            hi = _lower(hi)
+            hi_open = hi_open or not _is_decimal(hi)
+        if lo is not None and hi is not None and (lo > hi or lo == hi and (lo_open or hi_open)):
+            return None
+        return NumAlt(False, lo, lo_open, hi, hi_open, None)
+    if lo is not None:
+        k = -(-lo // step)
+        if lo_open and k * step == lo:
+            k += 1
+        lo = _lower(k * step)
+    if hi is not None:
+        k = hi // step
+        if hi_open and k * step == hi:
+            k -= 1
+        hi = _lower(k * step)
+    if lo is not None and hi is not None and lo > hi:
+        return None
+    return NumAlt(integer, lo, False, hi, False, None if integer and step == 1 else step)
+
+
+def _is_alt(x) -> bool:
+    return isinstance(x, NumAlt)
+
+
+def number_empty(lang: Union[NumLang, NumAlt]) -> bool:
+    """Whether no number at all is in `lang` (a union, or one alternative).
+
+    Examples
+    --------
+    >>> number_empty((NumAlt(integer=True, lo=0, lo_open=True, hi=1, hi_open=True),))
+    True
+    """
+    if _is_alt(lang):
+        return normalize(lang) is None
+    return all(normalize(alt) is None for alt in lang)
+
+
+def number_contains(lang: Union[NumLang, NumAlt], value: Exact) -> bool:
+    """Whether `value` is in `lang`."""
+    if not _is_alt(lang):
+        return any(number_contains(alt, value) for alt in lang)
+    integer, lo, lo_open, hi, hi_open, m = lang
+    if lo is not None and (value < lo or lo_open and value == lo):
+        return False
+    if hi is not None and (value > hi or hi_open and value == hi):
+        return False
+    if integer and type(value) is not int and value.denominator != 1:
+        return False
+    return m is None or value % m == 0
+
+
+def intersect_numbers(a: NumAlt, b: NumAlt) -> Optional[NumAlt]:
+    """The intersection of two alternatives in canonical form, None when empty.
+
+    Examples
+    --------
+    >>> intersect_numbers(NumAlt(lo=1, multiple_of=4), NumAlt(integer=True, multiple_of=Fraction(5, 2)))
+    NumAlt(integer=True, lo=20, lo_open=False, hi=None, hi_open=False, multiple_of=20)
+    """
+    lo, lo_open = a.lo, a.lo_open
+    if b.lo is not None and (lo is None or b.lo > lo or b.lo == lo and b.lo_open):
+        lo, lo_open = b.lo, b.lo_open
+    hi, hi_open = a.hi, a.hi_open
+    if b.hi is not None and (hi is None or b.hi < hi or b.hi == hi and b.hi_open):
+        hi, hi_open = b.hi, b.hi_open
+    m = a.multiple_of
+    if b.multiple_of is not None:
+        m = b.multiple_of if m is None else _lcm(m, b.multiple_of)
+    return normalize(NumAlt(a.integer or b.integer, lo, lo_open, hi, hi_open, m))
+
+
+def _is_point(alt: NumAlt) -> bool:
+    return alt.lo is not None and alt.lo == alt.hi
+
+
+def _split(lang: NumLang) -> tuple[dict[Exact, bool], list[NumAlt]]:
+    """Single values (with their integer flag) and the rest; empty ones dropped."""
+    points: dict[Exact, bool] = {}
+    rest = []
+    for alt in lang:
+        alt = normalize(alt)
+        if alt is None:
+            continue
+        if _is_point(alt):
+            points[alt.lo] = points.get(alt.lo, True) and alt.integer
+        else:
+            rest.append(alt)
+    return points, rest
+
+
+def simplify(lang: Iterable[NumAlt]) -> NumLang:
+    """The same language, canonical alternatives, none empty or repeated.
+
+    An alternative that plainly covers another (a value, or a narrower
+    interval with the same grid) absorbs it.
+    """
+    points, rest = _split(tuple(lang))
+    rest = list(dict.fromkeys(rest))
+    kept = [a for i, a in enumerate(rest)
+            if not any(j != i and _covers(b, a) for j, b in enumerate(rest))] if len(rest) <= 64 else rest
+    for value, integer in points.items():
+        if not any(number_contains(alt, value) and alt.integer <= integer for alt in kept):
+            kept.append(NumAlt(integer, value, False, value, False, None))
+    return tuple(kept)
+
+
+def _covers(big: NumAlt, small: NumAlt) -> bool:
+    """Sufficient test for inclusion, canonical and distinct alternatives."""
+    if big.integer > small.integer:
+        return False
+    step, fine = _step(small), _step(big)
+    if fine is not None and (step is None or step % fine != 0):
+        return False
+    if big.lo is not None and (small.lo is None or small.lo < big.lo
+                               or small.lo == big.lo and big.lo_open > small.lo_open):
+        return False
+    return big.hi is None or (small.hi is not None and (
+        small.hi < big.hi or small.hi == big.hi and big.hi_open <= small.hi_open))
+
+
+def intersect_number_langs(a: NumLang, b: NumLang) -> NumLang:
+    """The intersection of two unions; long lists of constants meet as sets.
+
+    Examples
+    --------
+    >>> intersect_number_langs(tuple(map(constant, range(9))), (NumAlt(lo=3, multiple_of=4),))
+    (NumAlt(integer=False, lo=4, lo_open=False, hi=4, hi_open=False, multiple_of=None), \
+NumAlt(integer=False, lo=8, lo_open=False, hi=8, hi_open=False, multiple_of=None))
+    """
+    pa, ra = _split(a)
+    pb, rb = _split(b)
+    out: dict[NumAlt, None] = {}
+    for value, integer in pa.items():
+        hits = [alt.integer for alt in rb if number_contains(alt, value)]
+        if value in pb:
+            hits.append(pb[value])
+        if hits:
+            out[NumAlt(integer or min(hits), value, False, value, False, None)] = None
+    for value, integer in pb.items():
+        if value not in pa:
+            hits = [alt.integer for alt in ra if number_contains(alt, value)]
+            if hits:
+                out[NumAlt(integer or min(hits), value, False, value, False, None)] = None
+    for x in ra:
+        for y in rb:
+            both = intersect_numbers(x, y)
+            if both is not None:
+                out[both] = None
+    return tuple(out)
+
+
+def numbers_disjoint(a: Union[NumLang, NumAlt], b: Union[NumLang, NumAlt]) -> bool:
+    """Whether no number is in both (exact).
+
+    Examples
+    --------
+    >>> numbers_disjoint(NumAlt(lo=0, hi=1, hi_open=True), NumAlt(lo=1))
+    True
+    """
+    return not intersect_number_langs((a,) if _is_alt(a) else a, (b,) if _is_alt(b) else b)
