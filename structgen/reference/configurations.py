@@ -1,0 +1,323 @@
+"""What may come next, as a set of byte-level configurations of a JSON grammar.
+
+A configuration is a stack, outermost first, of small tuples:
+
+==================================  ============================================
+``("value", node)``                 a value of `node` starts here
+``("lit", rest)``                   these bytes, exactly
+``("str", machine, state, raw)``    in a string; `raw`: unfinished character
+``("num", machine, state)``         in a number
+``("arr", alt, count, phase)``      in an array (phase: first, item, after)
+``("obj", alt, seen, last, extras, phase)``  in an object (first, key, after)
+``("key", machine, state, text, raw)``       in a key of the object below it
+``("gap", left)``                   at most `left` bytes of white space first
+``("space", states)``               white space by a regular expression
+==================================  ============================================
+
+The empty stack is the end of the text.  Every configuration that
+:meth:`Configurations.step` returns can be completed: exact, by search.
+Nothing here is fast; every rule is written where it applies.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any, Iterator, Optional
+
+from ..errors import LimitError
+from ..grammar.ir import ArrayAlt, JsonGrammar, ObjectAlt
+from ..grammar.strings import Pattern
+from .numbers import number_machine
+from .strings import ConjMachine, KeyMachine, _nfa, decoded, possible
+
+__all__ = ["Configurations", "Stack"]
+
+Stack = tuple[tuple, ...]
+SPACE = frozenset(b" \t\n\r")
+MAX_SUBSETS = 1 << 16
+MAX_GAP = 4095
+
+
+class Configurations:
+    """The transition relation of one JSON grammar.
+
+    Parameters
+    ----------
+    grammar : JsonGrammar
+        Values, with the options that define white space, order and spelling.
+    """
+
+    def __init__(self, grammar: JsonGrammar):
+        self.grammar = grammar
+        self.options = grammar.options
+        self._conjs: dict[Any, ConjMachine] = {}
+        self._numbers: dict[Any, Any] = {}
+        self._keys: dict[Any, KeyMachine] = {}
+        if self.options.whitespace not in ("flexible", "compact", "json.dumps"):
+            self._space = _nfa(Pattern("python", self.options.whitespace))
+
+    def start(self) -> frozenset[Stack]:
+        """The configurations before the first byte."""
+        return frozenset([(("value", self.grammar.root),)])
+
+    def step(self, configs: frozenset[Stack], b: int) -> frozenset[Stack]:
+        """All live configurations after one more byte."""
+        return frozenset(s for c in configs for s in self._step(c, b))
+
+    def accepts(self, configs: frozenset[Stack]) -> bool:
+        """May the text end here?"""
+        for c in configs:
+            if not c:
+                return True
+            if len(c) == 1 and c[0][0] == "num" and c[0][1].accepts(c[0][2]):
+                return True
+        return False
+
+    # ---- gaps -----------------------------------------------------------
+
+    def _gap(self, stack: Stack, after: int) -> Stack:
+        """`stack` with the white space that may follow the lexeme ending in byte `after`."""
+        kind = self.options.whitespace
+        depth = sum(f[0] in ("arr", "obj") for f in stack)
+        if depth == 0 or kind == "compact":
+            return stack
+        if kind == "flexible":
+            return stack + (("gap", min(2 + 8 * depth, MAX_GAP)),)
+        if kind == "json.dumps":
+            return stack + (("lit", b" "),) if after in b",:" else stack
+        return stack + (("space", self._space.start),)
+
+    # ---- one byte -------------------------------------------------------
+
+    def _step(self, stack: Stack, b: int) -> Iterator[Stack]:
+        if not stack:
+            return
+        rest, top = stack[:-1], stack[-1]
+        yield from getattr(self, "_in_" + top[0])(rest, top, b)
+
+    def _in_gap(self, rest, top, b):
+        if b in SPACE and top[1]:
+            yield rest + (("gap", top[1] - 1),)
+        yield from self._step(rest, b)
+
+    def _in_space(self, rest, top, b):
+        nxt = self._space.step(top[1], b)
+        if nxt:
+            yield rest + (("space", nxt),)
+        if self._space.accepts(top[1]):
+            yield from self._step(rest, b)
+
+    def _in_lit(self, rest, top, b):
+        text = top[1]
+        if text[0] != b:
+            return
+        if len(text) > 1:
+            yield rest + (("lit", text[1:]),)
+        elif rest and rest[-1][0] in ("value", "obj") and text == b" ":
+            yield rest
+        else:
+            yield self._after_value(rest, b)
+
+    def _after_value(self, rest: Stack, b: int) -> Stack:
+        """A value just ended with byte `b`; `rest` is what is around it."""
+        if not rest:
+            return ()
+        frame = rest[-1]
+        if frame[0] == "arr":
+            frame = ("arr", frame[1], frame[2] + 1, "after")
+        else:
+            frame = frame[:-1] + ("after",)
+        return self._gap(rest[:-1] + (frame,), b)
+
+    def _in_value(self, rest, top, b):
+        node = self.grammar.node(top[1])
+        for byte, allowed, word in ((ord("n"), node.null, b"ull"), (ord("t"), node.true, b"rue"),
+                                    (ord("f"), node.false, b"alse")):
+            if b == byte and allowed:
+                yield rest + (("lit", word),)
+        if b == ord('"'):
+            for conj in node.string:
+                machine = self._conjs.get(conj)
+                if machine is None:
+                    machine = self._conjs[conj] = ConjMachine(conj)
+                if machine.live(machine.start):
+                    yield rest + (("str", machine, machine.start, b""),)
+        if b == ord("[") and len(rest) >= 0:
+            for alt in node.arrays:
+                yield self._gap(rest + (("arr", alt, 0, "first"),), b)
+        if b == ord("{"):
+            for alt in node.objects:
+                frame = ("obj", alt, frozenset(), -1, frozenset(), "first")
+                if self._can_finish(frame):
+                    yield self._gap(rest + (frame,), b)
+        if node.number and (b == ord("-") or ord("0") <= b <= ord("9")):
+            machine = self._numbers.get(node.number)
+            if machine is None:
+                machine = self._numbers[node.number] = number_machine(
+                    node.number, self.options, self.grammar.float_integers)
+            state = machine.step(machine.start, b)
+            if state is not None:
+                yield rest + (("num", machine, state),)
+
+    def _in_num(self, rest, top, b):
+        _, machine, state = top
+        nxt = machine.step(state, b)
+        if nxt is not None:
+            yield rest + (("num", machine, nxt),)
+        if machine.accepts(state):
+            # The number ended before b; it is no byte of white space, so any byte stands for its last.
+            yield from self._step(self._after_value(rest, ord("0")), b)
+
+    def _in_str(self, rest, top, b):
+        _, machine, state, raw = top
+        if b == ord('"') and not raw:
+            if machine.accepts(state):
+                yield self._after_value(rest, b)
+            return
+        nxt = self._char(machine, state, raw, b)
+        if nxt is not None:
+            yield rest + (("str", machine, *nxt[:2]),)
+
+    def _char(self, machine, state, raw: bytes, b: int):
+        """(state, unfinished bytes, code point or None) after byte `b` of a string, None when dead."""
+        raw = raw + bytes([b])
+        if not possible(raw, self.options.escapes):
+            return None
+        cp = decoded(raw)
+        if cp is None:
+            return (state, raw, None) if machine.live_within(state, raw, self.options.escapes) else None
+        state = machine.feed(state, cp)
+        return (state, b"", cp) if machine.live(state) else None
+
+    # ---- arrays ---------------------------------------------------------
+
+    @staticmethod
+    def _item(alt: ArrayAlt, i: int) -> int:
+        """The node of item `i`, -1 when there may be none."""
+        if alt.max is not None and i >= alt.max:
+            return -1
+        return alt.prefix[i] if i < len(alt.prefix) else alt.items
+
+    def _in_arr(self, rest, top, b):
+        _, alt, count, phase = top
+        if b == ord("]") and phase != "item" and count >= alt.min:
+            yield self._after_value(rest, b)
+        item = self._item(alt, count)
+        if item < 0:
+            return
+        if phase == "after":
+            if b == ord(","):
+                yield self._gap(rest + (("arr", alt, count, "item"),), b)
+        else:
+            yield from self._step(rest + (top, ("value", item)), b)
+
+    # ---- objects --------------------------------------------------------
+
+    def _in_obj(self, rest, top, b):
+        phase = top[-1]
+        if b == ord("}") and phase != "key" and self._complete(top):
+            yield self._after_value(rest, b)
+        if phase == "after":
+            if b == ord(","):
+                frame = top[:-1] + ("key",)
+                if self._key_machine(frame).live(self._key_machine(frame).start):
+                    yield self._gap(rest + (frame,), b)
+        elif b == ord('"'):
+            machine = self._key_machine(top)
+            if machine.live(machine.start):
+                yield rest + (top, ("key", machine, machine.start, "", b""))
+
+    def _in_key(self, rest, top, b):
+        _, machine, state, text, raw = top
+        if b != ord('"') or raw:
+            nxt = self._char(machine, state, raw, b)
+            if nxt is not None:
+                cp = nxt[2]
+                yield rest + (("key", machine, nxt[0], text if cp is None else text + chr(cp), nxt[1]),)
+            return
+        if not machine.accepts(state):
+            return
+        frame, node = self._with_key(rest[-1], text, machine.bits(state))
+        colon = rest[:-1] + (frame, ("colon", node))
+        yield self._gap(colon, b)
+
+    def _in_colon(self, rest, top, b):
+        if b == ord(":"):
+            yield self._gap(rest + (("value", top[1]),), b)
+
+    def _with_key(self, frame: tuple, text: str, bits: int) -> tuple[tuple, int]:
+        """The object frame once key `text` is there, and the node of its value (-1: not allowed)."""
+        _, alt, seen, last, extras, _ = frame
+        if text in alt.names:
+            i = alt.names.index(text)
+            if i in seen or (self.options.order == "schema" and i <= last):
+                return frame, -1
+            return ("obj", alt, seen | {i}, i, extras, "after"), alt.nodes[i]
+        if alt.extra is None or text in extras:
+            return frame, -1
+        # In schema order nothing that is declared comes after an undeclared key.
+        return ("obj", alt, seen, len(alt.names), extras | {text}, "after"), alt.extra.label(bits)
+
+    def _key_machine(self, frame: tuple) -> KeyMachine:
+        """The machine of the next key: it accepts a key after which the object can be completed."""
+        key = frame[:-1]
+        machine = self._keys.get(key)
+        if machine is not None:
+            return machine
+        _, alt, seen, last, extras, _ = frame
+        words = {w.encode("utf-8", "surrogatepass"): w for w in (*alt.names, *extras)}
+
+        def verdict(word: Optional[bytes], bits: int) -> bool:
+            # A key that is no special word is new; "\0new" only stands for it in the count.
+            text = words[word] if word is not None else "\0new"
+            after, node = self._with_key(frame, text, bits)
+            return node >= 0 and self._can_finish(after)
+
+        machine = KeyMachine(frozenset(words), alt.extra.atoms if alt.extra else (), verdict)
+        self._keys[key] = machine
+        return machine
+
+    @staticmethod
+    def _complete(frame: tuple) -> bool:
+        """May this object be closed now?"""
+        _, alt, seen, _, extras, _ = frame
+        n = len(seen) + len(extras)
+        return (all(i in seen for i, r in enumerate(alt.required) if r)
+                and all(i not in seen or all(j in seen for j in js) for i, js in alt.deps)
+                and n >= alt.min and (alt.max is None or n <= alt.max))
+
+    def _can_finish(self, frame: tuple) -> bool:
+        """Is there a set of further keys that completes this object?
+
+        Every set of the keys that take part in `deps` is tried; the other
+        keys only count.
+        """
+        _, alt, seen, last, extras, _ = frame
+        free = [i for i, node in enumerate(alt.nodes) if node >= 0 and i not in seen
+                and (self.options.order == "any" or i > last)]
+        needed = {i for i, r in enumerate(alt.required) if r and i not in seen}
+        if not needed <= set(free):
+            return False
+        linked = {i for i, js in alt.deps for i in (i, *js)}
+        optional = [i for i in free if i not in needed]
+        choices = [i for i in optional if i in linked]
+        others = len(optional) - len(choices)
+        if alt.extra is None:
+            more = 0
+        elif alt.extra.size is None:
+            more = None
+        else:
+            more = alt.extra.size - len(extras)
+        if 1 << len(choices) > MAX_SUBSETS:
+            raise LimitError("too many dependent keys", place="reference objects", limit=MAX_SUBSETS)
+        for k in range(len(choices) + 1):
+            for chosen in combinations(choices, k):
+                total = seen | needed | set(chosen)
+                if any(i in total and not all(j in total for j in js) for i, js in alt.deps):
+                    continue
+                least = len(total) + len(extras)
+                if alt.max is not None and least > alt.max:
+                    continue
+                if more is None or least + others + more >= alt.min:
+                    return True
+        return False
