@@ -32,6 +32,7 @@ from .utf8 import NODES, utf8_class
 __all__ = ["ByteNFA", "atom_nfa", "build_nfa", "MAX_STATES"]
 
 MAX_STATES = 200_000
+MAX_EDGES = 2_000_000
 MAX_GUARDS = 256
 
 Edge = tuple[int, int, int]
@@ -140,6 +141,7 @@ class Builder:
         self.states: list[_Cont] = []
         self.looks: list[Look] = []
         self.universal = -1
+        self.size = 0                               # edges so far
         self.loose = False                          # may there be unproductive states?
         self._look_ids: dict[int, int] = {}
         self._suffixes: dict[tuple[int, int], int] = {}
@@ -149,8 +151,14 @@ class Builder:
     def new(self, cont: _Cont) -> int:
         if len(self.states) >= self.limit:
             raise limit_error(self.name, self.limit)
+        self.count(cont)
         self.states.append(cont)
         return len(self.states) - 1
+
+    def count(self, cont: _Cont) -> None:
+        self.size += len(cont.edges) + len(cont.guarded)
+        if self.size > MAX_EDGES:
+            raise limit_error(self.name, MAX_EDGES, "edges")
 
     def state(self, cont: _Cont) -> int:
         """The state of a continuation that characters lead to."""
@@ -237,6 +245,8 @@ class Builder:
         if first[2] is True:
             lo = 0                                  # x{m,n} = x{0,n} without the empty string in x
         result = first
+        if not (first[0] or first[1]):              # matches nothing but, perhaps, the empty string
+            return [], (), True if lo == 0 else first[2]
         if hi is not None:
             after = cont
             for _ in range(hi - max(lo, 1)):
@@ -258,6 +268,7 @@ class Builder:
         result = self.enter(item, loop)
         full = self.joined((result[0], result[1], True), cont).inside()
         loop.edges, loop.accept, loop.guarded, loop.ends = full.edges, full.accept, full.guarded, full.ends
+        self.count(loop)
         self.loose |= not cont.alive
         return result
 
@@ -461,7 +472,7 @@ def build_nfa(node: Node, *, search: bool = False, name: str = "the pattern", li
     if start == _DEAD:
         return EMPTY_NFA
     builder.close()
-    if builder.looks:
+    if builder.looks and any([cont.guarded or cont.ends for cont in builder.states]):
         from .lookaround import resolve
 
         return resolve(builder, start, node)
