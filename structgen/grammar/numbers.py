@@ -224,9 +224,12 @@ def _split(lang: NumLang) -> tuple[dict[Exact, bool], list[NumAlt]]:
     points: dict[Exact, bool] = {}
     rest = []
     for alt in lang:
-        alt = normalize(alt)
-        if alt is None:
-            continue
+        # the constants of an enum, in one step
+        if not (alt.lo is alt.hi and type(alt.lo) is int and alt.multiple_of is None
+                and not (alt.lo_open or alt.hi_open)):
+            alt = normalize(alt)
+            if alt is None:
+                continue
         if _is_point(alt):
             points[alt.lo] = points.get(alt.lo, True) and alt.integer
         else:
@@ -244,10 +247,9 @@ def simplify(lang: Iterable[NumAlt]) -> NumLang:
     rest = list(dict.fromkeys(rest))
     kept = [a for i, a in enumerate(rest)
             if not any(j != i and _covers(b, a) for j, b in enumerate(rest))] if len(rest) <= 64 else rest
-    for value, integer in points.items():
-        if not any(number_contains(alt, value) and alt.integer <= integer for alt in kept):
-            kept.append(NumAlt(integer, value, False, value, False, None))
-    return tuple(kept)
+    single = [NumAlt(integer, value, False, value, False, None) for value, integer in points.items()
+              if not any(alt.integer <= integer and number_contains(alt, value) for alt in kept)]
+    return tuple(kept + single)
 
 
 def _covers(big: NumAlt, small: NumAlt) -> bool:
