@@ -1,0 +1,1666 @@
+"""Kernels of the lexer: every dynamic lexeme state, reached through one block.
+
+A lexeme state ``q`` is an int64 below 2**31; its range says what it is:
+
+====================  ======================================================
+0 .. 8191             static lexemes (``static_dfa``), never stepped here
+LX_BASE ..            *row states*: a 64-byte record and a memo row of
+                      transitions over byte classes, filled on demand; kinds
+                      DFA (a set of NFA states), PROD (a tuple of component
+                      states), ESC (a base state inside a JSON escape) and
+                      GIVEN (a complete table)
+AL_BASE ..            *any string*, ``AL_BASE + 32*k + u``: record k holds
+                      (lo, hi, label); `u` is the UTF-8 or escape progress
+TRIE_BASE, RTRIE_..   literal tries (JSON, raw): a position in the
+                      concatenated words; the first word below the node names
+                      it, so nodes need no records and no child lists
+====================  ======================================================
+
+The block is an ``int64[64]``; slots below hold addresses, counts, capacities.
+Nothing is written past a capacity: a kernel that lacks room (or a label) says
+why in ``B_NEED``, returns ``LX_NEED`` and may be called again afterwards with
+the same arguments; whatever it had stored by then is valid.
+
+Two readings of a byte: the *decoded* reading (UTF-8 of the string's value,
+used by components and escapes) and the reading of the lexeme (JSON spelling,
+or the same as decoded in raw mode).  Each machine has one class map for each
+reading; both address the same memo row, so they share what they learn.
+
+Invariants: no step returns a state that cannot accept; equal (kind, content)
+means equal id; rows hold a state, -1 (dead), UNKNOWN, or ``-10 - q`` for a
+successor q whose liveness has not been looked at.
+
+Costs: a memo hit is four loads (about 2 ns); a new DFA state 0.2-2 us.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from .static_dfa import LX_BASE
+
+__all__ = ["lx_step", "lx_label", "lx_escape", "lx_range", "lx_range2", "lx_rep", "lx_anylen", "lx_call",
+           "LX_BASE", "LX_DEAD", "LX_NEED", "LX_FUEL", "AL_BASE", "TRIE_BASE", "RTRIE_BASE", "INF"]
+
+LX_DEAD, LX_NEED, LX_FUEL = -1, -2, -3
+AL_BASE, TRIE_BASE, RTRIE_BASE = 1 << 28, 1 << 29, 1 << 30
+INF = (1 << 31) - 1
+UNKNOWN = -9
+ALWAYS = -2                 # component value: accepts whatever follows
+
+# Byte offsets of the block's slots: address, count, capacity of each table.
+B_S, B_NS, B_CS = 0, 8, 16            # states: 8 int64 each
+B_T, B_NT, B_CT = 24, 32, 40          # transition rows: int32
+B_C, B_NC, B_CC = 48, 56, 64          # class maps: uint16[256] each
+B_P, B_NP, B_CP = 72, 80, 88          # int64 pool: tuples, components, clauses
+B_L, B_NL, B_CL = 96, 104, 112        # int32 pool: NFA state sets
+B_H, B_NH, B_CH = 120, 128, 136       # int32 hash of states (capacity 2**k)
+B_M, B_NM, B_CM = 144, 152, 160       # machines: 16 int64 each
+B_A, B_NA, B_CA = 168, 176, 184       # any-string records: 4 int64 each, and hash
+B_AH = 192
+B_W8, B_WW, B_WH, B_NW, B_CW = 200, 208, 216, 224, 232    # trie positions
+B_VO, B_VL, B_NV, B_CV = 240, 248, 256, 264               # words: offset, label
+B_Y, B_NY, B_CY = 272, 280, 288       # labels asked of Python: hash of 3 int64
+B_UJ, B_UR = 296, 304                 # any-string tables: int8[32,256], int8[8,256]
+B_MINIMAL = 312
+B_NEED, B_ARG1, B_ARG2 = 320, 328, 336
+B_FUEL, B_LIMIT = 344, 352            # search steps left; most states allowed
+B_BITS = 360                          # zeroed bitset for the largest NFA
+B_MAXN, B_MAXK = 368, 376             # its size; the most components
+B_Q, B_CQ = 384, 392                  # search queue: (state, parent) pairs
+B_RAWANY = 400                        # first of 8 states: any text, raw
+B_STAGE = 408                         # bytes, B_STAGE2: int32, written by Python
+B_STAGE2 = 416
+
+NEED_ROOM, NEED_LABEL, NEED_STATE_LABEL, NEED_FUEL_STATES, NEED_FUEL_STEPS = 1, 2, 3, 4, 5
+
+# State record (byte offsets).
+S_ROW, S_JMAP, S_RMAP, S_KIND, S_DATA, S_LEN, S_LABEL, S_HASH = 0, 8, 16, 24, 32, 40, 48, 56
+K_DFA, K_PROD, K_ESC, K_GIVEN = 0, 1, 2, 3
+NO_LABEL = -3                         # not computed yet
+# Low two bits of S_HASH: liveness.
+V_NEW, V_LIVE, V_DEAD, V_SEEN = 0, 1, 2, 3
+
+# Machine record: address of the prepared NFA; components; clauses; maps.
+M_NFA, M_K, M_COMPS, M_CLAUSES, M_NCLAUSES, M_JMAP, M_RMAP, M_COLS, M_JSON, M_REPS = \
+    0, 8, 16, 24, 32, 40, 48, 56, 64, 72
+C_DFA, C_TRIE, C_LENGTH = 0, 1, 2
+
+# Prepared NFA (int32 words): header, then offsets, edges, 4 ints a state, map.
+N_N, N_E, N_CLASSES, N_START, N_NSTART, N_OFF, N_EDGE, N_INFO, N_MAP, N_REP, N_HEAD = \
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 16
+FAR = 1 << 30                         # distance: not reachable
+
+ESC_MAP, ESC_COLS = 256, 30           # where its class map lies (in maps), row width
+EMPTY_ROW = 272                       # width of the shared row of UNKNOWNs at offset 0
+
+
+def _memory(bits, signed=True):
+    """A pair of intrinsics: load an integer of `bits` at an address, store one."""
+    kind = ir.IntType(bits)
+
+    def load_code(context, builder, sig, args):
+        value = builder.load(builder.inttoptr(args[0], kind.as_pointer()))
+        if bits == 64:
+            return value
+        return (builder.sext if signed else builder.zext)(value, ir.IntType(64))
+
+    def store_code(context, builder, sig, args):
+        value = args[1] if bits == 64 else builder.trunc(args[1], kind)
+        builder.store(value, builder.inttoptr(args[0], kind.as_pointer()))
+        return context.get_dummy_value()
+
+    @intrinsic
+    def load(typingctx, address):
+        return types.int64(types.int64), load_code
+
+    @intrinsic
+    def store(typingctx, address, value):
+        return types.void(types.int64, types.int64), store_code
+
+    return load, store
+
+
+ld64, st64 = _memory(64)
+ld32, st32 = _memory(32)
+ld16, st16 = _memory(16, False)
+ld8, st8 = _memory(8, False)
+lds8, _sts8 = _memory(8)
+
+
+@intrinsic
+def _lowest(typingctx, value):
+    """Number of the lowest set bit (`value` is not 0)."""
+    def code(context, builder, sig, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), code
+
+
+_jit = njit(nogil=True, cache=True, error_model="numpy")
+
+
+# --------------------------------------------------------------------- tries
+
+@_jit
+def _trie(lb, p, b):
+    """Decoded step in a trie: the position after byte `b`, or -1."""
+    w8 = ld64(lb + B_W8)
+    if ld8(w8 + p) == b:
+        return p + 1
+    w = ld32(ld64(lb + B_WW) + 4 * p)
+    hi = ld32(ld64(lb + B_WH) + 4 * p)
+    lo = w + 1                       # word w has another byte here, or ends
+    if lo >= hi:
+        return -1
+    vo = ld64(lb + B_VO)
+    d = p - ld64(vo + 8 * w)
+    end = hi
+    # Only the word equal to the prefix can end here, and it is w.
+    while lo < end:
+        mid = (lo + end) >> 1
+        if ld8(w8 + ld64(vo + 8 * mid) + d) < b:
+            lo = mid + 1
+        else:
+            end = mid
+    if lo < hi:
+        p = ld64(vo + 8 * lo) + d
+        if ld8(w8 + p) == b:
+            return p + 1
+    return -1
+
+
+@_jit
+def _utf8(cp, n, d):
+    """Byte `d` of the `n`-byte UTF-8 form of `cp`."""
+    shift = 6 * (n - 1 - d)
+    if d > 0:
+        return 0x80 | ((cp >> shift) & 0x3F)
+    if n == 1:
+        return cp
+    return (0xF00 >> n) & 0xF0 | (cp >> shift)
+
+
+@_jit
+def _utf8_len(cp):
+    return 1 if cp < 0x80 else 2 if cp < 0x800 else 3 if cp < 0x10000 else 4
+
+
+@_jit
+def _trie_bound(lb, p, cp):
+    """First word below node `p` whose next code point is at least `cp`."""
+    w8, vo = ld64(lb + B_W8), ld64(lb + B_VO)
+    w = ld32(ld64(lb + B_WW) + 4 * p)
+    end = ld32(ld64(lb + B_WH) + 4 * p)
+    d = p - ld64(vo + 8 * w)
+    if ld8(w8 + p) == 0xFF:
+        w += 1
+    n = _utf8_len(cp)
+    while w < end:
+        mid = (w + end) >> 1
+        at = ld64(vo + 8 * mid) + d
+        less = False
+        for j in range(n):
+            x, y = ld8(w8 + at + j), _utf8(cp, n, j)
+            if x != y:
+                less = x < y
+                break
+        if less:
+            w = mid + 1
+        else:
+            end = mid
+    return w
+
+
+@_jit
+def _add_words(lb, count, constant):
+    """Build a trie from the staged bytes and lengths (in code points).
+
+    `constant` < 0: labels are the words' numbers; else every label is it.
+    Returns the root position.  Room was made by Python.
+    """
+    pos0, word0 = ld64(lb + B_NW), ld64(lb + B_NV)
+    src, lens = ld64(lb + B_STAGE), ld64(lb + B_STAGE2)
+    w8, ww, wh = ld64(lb + B_W8), ld64(lb + B_WW), ld64(lb + B_WH)
+    vo, vl = ld64(lb + B_VO), ld64(lb + B_VL)
+    p = pos0
+    before = 0                        # length of the previous word
+    for k in range(count):
+        w = word0 + k
+        st64(vo + 8 * w, p)
+        st32(vl + 4 * w, k if constant < 0 else constant)
+        start = p
+        for _ in range(ld32(lens + 4 * k)):
+            c = ld8(src)
+            n = 1 if c < 0x80 else 2 if c < 0xE0 else 3 if c < 0xF0 else 4
+            for j in range(n):
+                st8(w8 + p, ld8(src + j))
+                st32(ww + 4 * p, w)
+                p += 1
+            src += n
+        st8(w8 + p, 0xFF)
+        st32(ww + 4 * p, w)
+        p += 1
+        size = p - 1 - start
+        same = -1
+        if k > 0:
+            old = ld64(vo + 8 * (w - 1))
+            same = 0
+            while same < size and ld8(w8 + old + same) == ld8(w8 + start + same):
+                same += 1
+        # Nodes deeper than the common prefix close; `node at depth d` is found
+        # through the depth's first word, kept in the staged-length array's tail.
+        first = lens + 4 * count
+        for d in range(same + 1, before + 1):
+            if k > 0:
+                st32(wh + 4 * (ld64(vo + 8 * ld32(first + 4 * d)) + d), w)
+        for d in range(same + 1, size + 1):
+            st32(first + 4 * d, w)
+        before = size
+    first = lens + 4 * count
+    for d in range(before + 1):
+        st32(wh + 4 * (ld64(vo + 8 * ld32(first + 4 * d)) + d), word0 + count)
+    st64(lb + B_NW, p)
+    st64(lb + B_NV, word0 + count)
+    return pos0
+
+
+# ------------------------------------------------------ any string, hashing
+
+@_jit
+def _mix(h, x):
+    h = (h ^ x) * 0x5851F42D4C957F2D
+    return h ^ (h >> 29 & 0x7FFFFFFFF)
+
+
+@_jit
+def _any_record(lb, lo, hi, label):
+    """Index of the any-string record (lo, hi, label); room was made before."""
+    table, mask = ld64(lb + B_AH), 2 * ld64(lb + B_CA) - 1
+    at = ld64(lb + B_A)
+    j = _mix(_mix(_mix(1, lo), hi), label) & mask
+    while True:
+        k = ld32(table + 4 * j) - 1
+        if k < 0:
+            break
+        r = at + 32 * k
+        if ld64(r) == lo and ld64(r + 8) == hi and ld64(r + 16) == label:
+            return k
+        j = (j + 1) & mask
+    k = ld64(lb + B_NA)
+    st64(lb + B_NA, k + 1)
+    r = at + 32 * k
+    st64(r, lo)
+    st64(r + 8, hi)
+    st64(r + 16, label)
+    st64(r + 24, k if lo == 0 and hi == INF else -1)
+    st32(table + 4 * j, k + 1)
+    return k
+
+
+@_jit
+def _any(lb, u, lo, hi, label):
+    """The state "any string of lo..hi more characters", with progress `u`."""
+    if lo == 0 and hi == INF and label == 1 and ld64(lb + B_MINIMAL) == 0:
+        return u if u < 16 else u + 32
+    return AL_BASE + 32 * _any_record(lb, lo, hi, label) + u
+
+
+@_jit
+def _room(lb):
+    """Is there room for one more of everything?  1, LX_NEED or LX_FUEL."""
+    if (ld64(lb + B_NS) + 8 > ld64(lb + B_CS) or ld64(lb + B_NT) + 600 > ld64(lb + B_CT)
+            or ld64(lb + B_NP) + ld64(lb + B_MAXK) + 8 > ld64(lb + B_CP)
+            or ld64(lb + B_NL) + ld64(lb + B_MAXN) + 8 > ld64(lb + B_CL)
+            or 2 * ld64(lb + B_NS) + 16 > ld64(lb + B_CH) or ld64(lb + B_NA) + 4 > ld64(lb + B_CA)):
+        st64(lb + B_NEED, NEED_ROOM)
+        return LX_NEED
+    if ld64(lb + B_NS) > ld64(lb + B_LIMIT):
+        st64(lb + B_NEED, NEED_FUEL_STATES)
+        return LX_FUEL
+    return 1
+
+
+@_jit
+def _any_next(lb, q, b):
+    """Step of an any-string state, general case."""
+    u = (q - AL_BASE) & 31
+    t = lds8(ld64(lb + B_UJ) + 256 * u + b)
+    if t < 0:
+        return t
+    if u != 0:
+        return q - u + t
+    r = ld64(lb + B_A) + (q - AL_BASE >> 5) * 32
+    lo, hi = ld64(r), ld64(r + 8)
+    if hi == 0:
+        return LX_DEAD
+    room = _room(lb)
+    if room < 0:
+        return room
+    s = _any(lb, 0, max(lo - 1, 0), hi if hi == INF else hi - 1, ld64(r + 16))
+    if s >= AL_BASE:
+        st64(r + 24, s - AL_BASE >> 5)
+        return s + t
+    return t if t < 16 else t + 32
+
+
+@_jit
+def _any_decoded(lb, q, b):
+    """Decoded step of a static or any-string state between or inside characters."""
+    if q < LX_BASE:
+        return lds8(ld64(lb + B_UR) + 256 * q + b)
+    u = (q - AL_BASE) & 31
+    t = lds8(ld64(lb + B_UR) + 256 * u + b)
+    if t < 0:
+        return t
+    if u != 0:
+        return q - u + t
+    s = _any_next(lb, q, 0x20)        # any raw character: the count is all that matters
+    return s + t if s >= 0 else s
+
+
+@_jit
+def _same(lb, kind, a, c, n):
+    if kind == K_ESC:
+        return a == c
+    if kind == K_DFA:
+        at = ld64(lb + B_L)
+        for j in range(n):
+            if ld32(at + 4 * (a + j)) != ld32(at + 4 * (c + j)):
+                return False
+        return True
+    at = ld64(lb + B_P)
+    for j in range(n):
+        if ld64(at + 8 * (a + j)) != ld64(at + 8 * (c + j)):
+            return False
+    return True
+
+
+@_jit
+def _intern(lb, kind, m, h, a, n):
+    """Index of the row state with this content; `a` places it in its pool."""
+    st, table = ld64(lb + B_S), ld64(lb + B_H)
+    mask = ld64(lb + B_CH) - 1
+    h = _mix(_mix(h, m), kind) >> 2 << 2
+    tag = kind | m << 8
+    j = (h >> 2) & mask
+    while True:
+        i = ld32(table + 4 * j) - 1
+        if i < 0:
+            break
+        s = st + 64 * i
+        if ld64(s + S_HASH) >> 2 << 2 == h and ld64(s + S_KIND) == tag and ld64(s + S_LEN) == n \
+                and _same(lb, kind, ld64(s + S_DATA), a, n):
+            return i
+        j = (j + 1) & mask
+    i = ld64(lb + B_NS)
+    st64(lb + B_NS, i + 1)
+    s = st + 64 * i
+    rec = ld64(lb + B_M) + 128 * m
+    st64(s + S_ROW, 0)
+    st64(s + S_JMAP, ESC_MAP if kind == K_ESC else ld64(rec + M_JMAP))
+    st64(s + S_RMAP, ESC_MAP if kind == K_ESC else ld64(rec + M_RMAP))
+    st64(s + S_KIND, tag)
+    st64(s + S_DATA, a)
+    st64(s + S_LEN, n)
+    st64(s + S_LABEL, -1 if kind == K_ESC else NO_LABEL)
+    st64(s + S_HASH, h | (V_NEW if kind == K_PROD else V_LIVE))
+    st32(table + 4 * j, i + 1)
+    return i
+
+
+@_jit
+def _rehash(lb):
+    """Fill a fresh, larger hash table of states and one of any-string records."""
+    table, mask = ld64(lb + B_H), ld64(lb + B_CH) - 1
+    for i in range(ld64(lb + B_NS)):
+        s = ld64(lb + B_S) + 64 * i
+        if ld64(s + S_KIND) & 0xFF == K_GIVEN:
+            continue
+        j = (ld64(s + S_HASH) >> 2) & mask
+        while ld32(table + 4 * j) != 0:
+            j = (j + 1) & mask
+        st32(table + 4 * j, i + 1)
+    table, mask = ld64(lb + B_AH), 2 * ld64(lb + B_CA) - 1
+    for k in range(ld64(lb + B_NA)):
+        r = ld64(lb + B_A) + 32 * k
+        j = _mix(_mix(_mix(1, ld64(r)), ld64(r + 8)), ld64(r + 16)) & mask
+        while ld32(table + 4 * j) != 0:
+            j = (j + 1) & mask
+        st32(table + 4 * j, k + 1)
+    return 0
+
+
+@_jit
+def _row(lb, s):
+    """Offset of the memo row of the state record at `s`, made if missing."""
+    row = ld64(s + S_ROW)
+    if row == 0:
+        kind = ld64(s + S_KIND)
+        cols = ESC_COLS if kind & 0xFF == K_ESC else ld64(ld64(lb + B_M) + 128 * (kind >> 8) + M_COLS) + 2
+        row = ld64(lb + B_NT)
+        st64(lb + B_NT, row + cols)
+        t = ld64(lb + B_T) + 4 * row
+        for j in range(cols):
+            st32(t + 4 * j, UNKNOWN)
+        if kind & 0xFF != K_ESC:
+            st32(t + 4 * (cols - 1), LX_DEAD)
+        st64(s + S_ROW, row)
+    return row
+
+
+# ----------------------------------------------------------- determinisation
+
+@_jit
+def _dfa_close(lb, m, h, size):
+    """State of the NFA set written behind the end of the int32 pool."""
+    nfa = ld64(ld64(lb + B_M) + 128 * m + M_NFA)
+    info = nfa + 4 * ld32(nfa + 4 * N_INFO)
+    at = ld64(lb + B_L) + 4 * ld64(lb + B_NL)
+    accept = False
+    for j in range(size):
+        x = info + 16 * ld32(at + 4 * j)
+        u = ld32(x + 4)
+        if u >= 0:                    # some branch accepts everything from here
+            if ld64(ld64(lb + B_M) + 128 * m + M_JSON) == 0:
+                return ld64(lb + B_RAWANY) + u
+            return _any(lb, u, 0, INF, 1)
+        accept |= ld32(x) != 0
+    before = ld64(lb + B_NS)
+    i = _intern(lb, K_DFA, m, h, ld64(lb + B_NL), size)
+    if i == before:
+        st64(lb + B_NL, ld64(lb + B_NL) + size)
+        st64(ld64(lb + B_S) + 64 * i + S_LABEL, 1 if accept else -1)
+    return LX_BASE + i
+
+
+@_jit
+def _dfa_start(lb, m):
+    room = _room(lb)
+    if room < 0:
+        return room
+    nfa = ld64(ld64(lb + B_M) + 128 * m + M_NFA)
+    at = ld64(lb + B_L) + 4 * ld64(lb + B_NL)
+    size = ld32(nfa + 4 * N_NSTART)
+    if size == 0:
+        return LX_DEAD
+    h = 0
+    for j in range(size):
+        x = ld32(nfa + 4 * (ld32(nfa + 4 * N_START) + j))
+        st32(at + 4 * j, x)
+        h = _mix(h, x)
+    return _dfa_close(lb, m, h, size)
+
+
+@_jit
+def _dfa_succ(lb, s, b):
+    """Successor of a DFA state on decoded byte `b`."""
+    m = ld64(s + S_KIND) >> 8
+    nfa = ld64(ld64(lb + B_M) + 128 * m + M_NFA)
+    off, edge = nfa + 4 * ld32(nfa + 4 * N_OFF), nfa + 4 * ld32(nfa + 4 * N_EDGE)
+    bits = ld64(lb + B_BITS)
+    src = ld64(lb + B_L) + 4 * ld64(s + S_DATA)
+    low, high = ld64(lb + B_MAXN), -1
+    for j in range(ld64(s + S_LEN)):
+        x = off + 4 * ld32(src + 4 * j)
+        for e in range(ld32(x), ld32(x + 4)):
+            span = ld32(edge + 8 * e)
+            if span & 0xFF <= b <= span >> 8:
+                y = ld32(edge + 8 * e + 4)
+                word = bits + 8 * (y >> 6)
+                st64(word, ld64(word) | 1 << (y & 63))
+                low, high = min(low, y >> 6), max(high, y >> 6)
+    if high < 0:
+        return LX_DEAD
+    at = ld64(lb + B_L) + 4 * ld64(lb + B_NL)
+    size = h = 0
+    for w in range(low, high + 1):
+        v = ld64(bits + 8 * w)
+        st64(bits + 8 * w, 0)
+        while v != 0:
+            x = w << 6 | _lowest(v)
+            v &= v - 1
+            st32(at + 4 * size, x)
+            h = _mix(h, x)
+            size += 1
+    return _dfa_close(lb, m, h, size)
+
+
+@_jit
+def _dfa_step(lb, q, b):
+    """Decoded step of a DFA state, through its memo row."""
+    s = ld64(lb + B_S) + 64 * (q - LX_BASE)
+    col = ld16(ld64(lb + B_C) + 2 * (ld64(s + S_RMAP) + b))
+    t = ld32(ld64(lb + B_T) + 4 * (ld64(s + S_ROW) + col))
+    if t >= LX_DEAD:
+        return t
+    t = _room(lb)
+    if t < 0:
+        return t
+    col += _row(lb, s)
+    t = _dfa_succ(lb, s, b)
+    st32(ld64(lb + B_T) + 4 * col, t)
+    return t
+
+
+# ------------------------------------------------------------------ products
+
+@_jit
+def _asked(lb, m, bits):
+    """The label Python gave for (machine, bits), or LX_NEED."""
+    table, mask = ld64(lb + B_Y), ld64(lb + B_CY) - 1
+    j = _mix(_mix(7, bits), m) & mask
+    while ld64(table + 24 * j) != 0:
+        if ld64(table + 24 * j) == m + 1 and ld64(table + 24 * j + 8) == bits:
+            return ld64(table + 24 * j + 16)
+        j = (j + 1) & mask
+    st64(lb + B_NEED, NEED_LABEL)
+    st64(lb + B_ARG1, m)
+    st64(lb + B_ARG2, bits)
+    return LX_NEED
+
+
+@_jit
+def _answer(lb, m, bits, label):
+    table, mask = ld64(lb + B_Y), ld64(lb + B_CY) - 1
+    j = _mix(_mix(7, bits), m) & mask
+    while ld64(table + 24 * j) != 0:
+        j = (j + 1) & mask
+    st64(table + 24 * j, m + 1)
+    st64(table + 24 * j + 8, bits)
+    st64(table + 24 * j + 16, label)
+    st64(lb + B_NY, ld64(lb + B_NY) + 1)
+    return 0
+
+
+@_jit
+def _clause(lb, c, tup):
+    """Three-valued clause at pool address `c`: -1 refuted, else open literals.
+
+    A clause is a count, then ``2*component + wanted`` for each literal.
+    """
+    left = 0
+    for j in range(ld64(c)):
+        x = ld64(c + 8 + 8 * j)
+        v = ld64(tup + 8 + 8 * (x >> 1))
+        if v >= 0:
+            left += 1
+        elif (v == ALWAYS) != (x & 1 == 1):
+            return -1
+    return left
+
+
+@_jit
+def _prod_close(lb, m):
+    """Canonical state of the tuple behind the end of the int64 pool.
+
+    The tuple is (UTF-8 progress, component values); dead components are -1.
+    Where one open component decides, its own state stands for the tuple.
+    """
+    rec = ld64(lb + B_M) + 128 * m
+    pool = ld64(lb + B_P)
+    tup = pool + 8 * ld64(lb + B_NP)
+    k, u = ld64(rec + M_K), ld64(tup)
+    json = ld64(rec + M_JSON)
+    nclauses = ld64(rec + M_NCLAUSES)
+    if nclauses < 0:                  # labels come from Python
+        bits = 0
+        decided = json == 1 and k <= 62
+        for j in range(k):
+            v = ld64(tup + 8 + 8 * j)
+            if v >= 0:
+                decided = False
+            elif v == ALWAYS and k <= 62:
+                bits |= 1 << j
+        if decided:
+            label = _asked(lb, m, bits)
+            return label if label < 0 else _any(lb, u, 0, INF, label)
+    else:
+        open_clauses = left = 0
+        only = pool
+        c = pool + 8 * ld64(rec + M_CLAUSES)
+        for _ in range(nclauses):
+            r = _clause(lb, c, tup)
+            if r == 0:
+                return _any(lb, u, 0, INF, 1) if json else ld64(lb + B_RAWANY) + u
+            if r > 0:
+                open_clauses += 1
+                only, left = c, r
+            c += 8 + 8 * ld64(c)
+        if open_clauses == 0:
+            return LX_DEAD
+        if open_clauses == 1:
+            for j in range(ld64(only)):
+                x = ld64(only + 8 + 8 * j)
+                v = ld64(tup + 8 + 8 * (x >> 1))
+                if left == 1 and v >= 0 and x & 1:
+                    kind = ld64(pool + 8 * (ld64(rec + M_COMPS) + (x >> 1)))
+                    if kind != C_LENGTH:
+                        return v
+                    if json:
+                        return _any(lb, u, v >> 31, v & INF, 1)
+    n = k + 1
+    h = 0
+    for j in range(n):
+        h = _mix(h, ld64(tup + 8 * j))
+    before = ld64(lb + B_NS)
+    i = _intern(lb, K_PROD, m, h, ld64(lb + B_NP), n)
+    if i == before:
+        st64(lb + B_NP, ld64(lb + B_NP) + n)
+    return LX_BASE + i
+
+
+@_jit
+def _prod_succ(lb, s, b):
+    """Successor of a product state on decoded byte `b`; liveness not examined."""
+    m = ld64(s + S_KIND) >> 8
+    k = ld64(s + S_LEN) - 1
+    old = ld64(s + S_DATA)
+    u = ld64(ld64(lb + B_P) + 8 * old)
+    t = lds8(ld64(lb + B_UR) + 256 * u + b)
+    if t < 0:
+        return LX_DEAD
+    comps = ld64(ld64(lb + B_M) + 128 * m + M_COMPS)
+    any0 = ld64(lb + B_RAWANY)
+    pool = ld64(lb + B_P)
+    new = pool + 8 * ld64(lb + B_NP)
+    st64(new, t)
+    for j in range(k):
+        v = ld64(pool + 8 * (old + 1 + j))
+        if v >= 0:
+            kind = ld64(pool + 8 * (comps + j))
+            if kind == C_DFA:
+                v = _dfa_step(lb, v, b)
+                if v <= LX_NEED:
+                    return v
+                if v >= 0 and (v < LX_BASE or v >= AL_BASE or any0 <= v < any0 + 8):
+                    v = ALWAYS
+            elif kind == C_TRIE:
+                base = v & ~(TRIE_BASE - 1)
+                v = _trie(lb, v - base, b)
+                if v >= 0:
+                    v += base
+            elif u == 0:              # a length counts at the first byte
+                if v & INF == 0:
+                    v = -1
+                else:
+                    if v >> 31 > 0:
+                        v -= 1 << 31
+                    if v & INF != INF:
+                        v -= 1
+                    if v == INF:
+                        v = ALWAYS
+        st64(new + 8 + 8 * j, v)
+    return _prod_close(lb, m)
+
+
+@_jit
+def _prod_label(lb, s):
+    """Label of a product state; -1 none, LX_NEED when Python has to say."""
+    label = ld64(s + S_LABEL)
+    if label != NO_LABEL:
+        return label
+    m = ld64(s + S_KIND) >> 8
+    rec = ld64(lb + B_M) + 128 * m
+    pool = ld64(lb + B_P)
+    tup = pool + 8 * ld64(s + S_DATA)
+    k = ld64(rec + M_K)
+    label = -1
+    if ld64(tup) == 0:
+        # Accepting components, as a bitset in 62-bit words behind the pool's end.
+        acc = pool + 8 * ld64(lb + B_NP)
+        for j in range(k // 62 + 1):
+            st64(acc + 8 * j, 0)
+        for j in range(k):
+            v = ld64(tup + 8 + 8 * j)
+            yes = v == ALWAYS
+            if v >= 0:
+                kind = ld64(pool + 8 * (ld64(rec + M_COMPS) + j))
+                if kind == C_DFA:
+                    yes = ld64(ld64(lb + B_S) + 64 * (v - LX_BASE) + S_LABEL) >= 0
+                elif kind == C_TRIE:
+                    yes = ld8(ld64(lb + B_W8) + (v & (TRIE_BASE - 1))) == 0xFF
+                else:
+                    yes = v >> 31 == 0
+            if yes:
+                word = acc + 8 * (j // 62)
+                st64(word, ld64(word) | 1 << (j % 62))
+        n = ld64(rec + M_NCLAUSES)
+        if n < 0 and k > 62:
+            st64(lb + B_NEED, NEED_STATE_LABEL)
+            st64(lb + B_ARG1, s - ld64(lb + B_S) >> 6)
+            st64(lb + B_ARG2, m)
+            return LX_NEED
+        if n < 0:
+            label = _asked(lb, m, ld64(acc))
+            if label == LX_NEED:
+                return label
+        c = pool + 8 * ld64(rec + M_CLAUSES)
+        for _ in range(n):
+            good = True
+            for j in range(ld64(c)):
+                x = ld64(c + 8 + 8 * j)
+                if (ld64(acc + 8 * ((x >> 1) // 62)) >> ((x >> 1) % 62)) & 1 != x & 1:
+                    good = False
+                    break
+            if good:
+                label = 1
+                break
+            c += 8 + 8 * ld64(c)
+    st64(s + S_LABEL, label)
+    return label
+
+
+@_jit
+def _quick(lb, s):
+    """Liveness of one DFA with one length, from distances: 1, 0, or -1 unsure."""
+    m = ld64(s + S_KIND) >> 8
+    rec = ld64(lb + B_M) + 128 * m
+    pool = ld64(lb + B_P)
+    tup = pool + 8 * ld64(s + S_DATA)
+    if ld64(rec + M_NCLAUSES) != 1:
+        return -1
+    dfa = length = -1
+    c = pool + 8 * ld64(rec + M_CLAUSES)
+    for j in range(ld64(c)):
+        x = ld64(c + 8 + 8 * j)
+        v = ld64(tup + 8 + 8 * (x >> 1))
+        if v < 0:
+            continue
+        kind = ld64(pool + 8 * (ld64(rec + M_COMPS) + (x >> 1)))
+        if x & 1 == 0 or kind == C_TRIE:
+            return -1
+        if kind == C_LENGTH:
+            length = v
+        elif dfa >= 0:
+            return -1
+        else:
+            dfa = v
+    if dfa < 0 or length < 0:
+        return -1
+    d = ld64(lb + B_S) + 64 * (dfa - LX_BASE)
+    nfa = ld64(ld64(lb + B_M) + 128 * (ld64(d + S_KIND) >> 8) + M_NFA)
+    info = nfa + 4 * ld32(nfa + 4 * N_INFO)
+    least = pump = FAR
+    for j in range(ld64(d + S_LEN)):
+        x = info + 16 * ld32(ld64(lb + B_L) + 4 * (ld64(d + S_DATA) + j))
+        least, pump = min(least, ld32(x + 8)), min(pump, ld32(x + 12))
+    lo, hi = length >> 31, length & INF
+    if least > hi:
+        return 0
+    if least >= lo or (pump < FAR and pump <= hi):
+        return 1
+    return -1
+
+
+@_jit
+def _alive(lb, q):
+    """Can product state `q` accept?  1, 0, LX_NEED, LX_FUEL; breadth first, memoised."""
+    queue = ld64(lb + B_Q)
+    st64(queue, q - LX_BASE)
+    st64(queue + 8, -1)
+    head, tail = 0, 1
+    out = 0
+    s0 = ld64(lb + B_S)
+    s = s0 + 64 * (q - LX_BASE)
+    flag = ld64(s + S_HASH) & 3
+    if flag == V_LIVE or flag == V_DEAD:
+        return 1 if flag == V_LIVE else 0
+    st64(s + S_HASH, ld64(s + S_HASH) | V_SEEN)
+    while head < tail and out == 0:
+        s = s0 + 64 * ld64(queue + 16 * head)
+        rec = ld64(lb + B_M) + 128 * (ld64(s + S_KIND) >> 8)
+        out = _prod_label(lb, s)
+        if out <= LX_NEED:
+            break
+        sure = 1 if out >= 0 else _quick(lb, s)
+        out = 0
+        if sure >= 0:
+            out = sure
+            if sure == 1:
+                break
+            head += 1                 # dead for certain: nothing below it matters
+            continue
+        reps = ld64(rec + M_REPS)
+        for col in range(ld64(rec + M_COLS)):
+            out = _room(lb)
+            if out < 0:
+                break
+            fuel = ld64(lb + B_FUEL) - 1
+            if fuel < 0:
+                st64(lb + B_NEED, NEED_FUEL_STEPS)
+                st64(lb + B_ARG1, ld64(s + S_KIND) >> 8)
+                out = LX_FUEL
+                break
+            st64(lb + B_FUEL, fuel)
+            at = ld64(lb + B_T) + 4 * (_row(lb, s) + col)
+            t = ld32(at)
+            out = 0
+            if t == UNKNOWN:
+                t = _prod_succ(lb, s, ld16(ld64(lb + B_C) + 2 * (reps + col)))
+                if t == LX_NEED or t == LX_FUEL:
+                    out = t
+                    break
+                if t >= LX_BASE and t < AL_BASE \
+                        and ld64(s0 + 64 * (t - LX_BASE) + S_KIND) & 0xFF == K_PROD:
+                    t = -10 - t
+                st32(at, t)
+            if t >= 0:
+                out = 1
+                break
+            if t == LX_DEAD:
+                continue
+            r = s0 + 64 * (-10 - t - LX_BASE)
+            flag = ld64(r + S_HASH) & 3
+            if flag == V_LIVE:
+                out = 1
+                break
+            if flag == V_NEW:
+                if tail >= ld64(lb + B_CQ):
+                    st64(lb + B_NEED, NEED_ROOM)
+                    out = LX_NEED
+                    break
+                st64(r + S_HASH, ld64(r + S_HASH) | V_SEEN)
+                st64(queue + 16 * tail, r - s0 >> 6)
+                st64(queue + 16 * tail + 8, head)
+                tail += 1
+        if out == 0:
+            head += 1
+    if out == 0:                      # exhausted: everything seen is dead
+        for j in range(tail):
+            r = s0 + 64 * ld64(queue + 16 * j) + S_HASH
+            st64(r, ld64(r) >> 2 << 2 | V_DEAD)
+        return 0
+    for j in range(tail):
+        r = s0 + 64 * ld64(queue + 16 * j) + S_HASH
+        st64(r, ld64(r) >> 2 << 2)
+    if out > 0:                       # the path found is live
+        while head >= 0:
+            r = s0 + 64 * ld64(queue + 16 * head) + S_HASH
+            st64(r, ld64(r) >> 2 << 2 | V_LIVE)
+            head = ld64(queue + 16 * head + 8)
+        return 1
+    return out
+
+
+@_jit
+def _checked(lb, t):
+    """`t` itself if it can accept, LX_DEAD if not; only products need a look."""
+    if t < LX_BASE or t >= AL_BASE:
+        return t
+    s = ld64(lb + B_S) + 64 * (t - LX_BASE)
+    if ld64(s + S_HASH) & 3 == V_LIVE:
+        return t
+    r = _alive(lb, t)
+    return t if r == 1 else LX_DEAD if r == 0 else r
+
+
+@_jit
+def _decoded(lb, q, b):
+    """Step of any base state on a decoded byte; alive, LX_DEAD, LX_NEED, LX_FUEL."""
+    if q >= TRIE_BASE:
+        t = _trie(lb, q & (TRIE_BASE - 1), b)
+        return t if t < 0 else t | q & ~(TRIE_BASE - 1)
+    if q < LX_BASE or q >= AL_BASE:
+        return _any_decoded(lb, q, b)
+    s = ld64(lb + B_S) + 64 * (q - LX_BASE)
+    col = ld16(ld64(lb + B_C) + 2 * (ld64(s + S_RMAP) + b))
+    t = ld32(ld64(lb + B_T) + 4 * (ld64(s + S_ROW) + col))
+    if t >= LX_DEAD:
+        return t
+    r = _room(lb)
+    if r < 0:
+        return r
+    col += _row(lb, s)                # before anything below uses up the room
+    if t == UNKNOWN:
+        if ld64(s + S_KIND) & 0xFF == K_DFA:
+            t = _dfa_succ(lb, s, b)
+        else:
+            t = _prod_succ(lb, s, b)
+    else:
+        t = -10 - t
+    t = _checked(lb, t)
+    if t >= LX_DEAD:
+        st32(ld64(lb + B_T) + 4 * col, t)
+    return t
+
+
+# ------------------------------------------------------------------- escapes
+
+@_jit
+def _feed(lb, q, cp):
+    """Decoded step over a whole code point."""
+    n = _utf8_len(cp)
+    for d in range(n):
+        q = _decoded(lb, q, _utf8(cp, n, d))
+        if q < 0:
+            break
+    return q
+
+
+@_jit
+def _some(lb, q, lo, hi):
+    """May a code point in lo..hi follow `q`?  1, 0, LX_NEED, LX_FUEL."""
+    x = lo
+    while x <= hi:
+        n = _utf8_len(x)
+        s = q
+        for d in range(n):
+            s = _decoded(lb, s, _utf8(x, n, d))
+            shift = 6 * (n - 1 - d)
+            last = x | (1 << shift) - 1
+            if s <= LX_NEED:
+                return s
+            if s < 0:                 # nothing under this prefix
+                x = last + 1
+                break
+            if last <= hi and x == last >> shift << shift:
+                return 1              # all of the prefix is in range, and it lives
+    return 0
+
+
+@_jit
+def _short(b, minimal):
+    """Code point of the escape backslash `b`, or -1."""
+    if b == 0x22 or b == 0x5C or (b == 0x2F and minimal == 0):
+        return b
+    if b == 0x62:
+        return 8
+    if b == 0x66:
+        return 12
+    if b == 0x6E:
+        return 10
+    if b == 0x72:
+        return 13
+    return 9 if b == 0x74 else -1
+
+
+@_jit
+def _lone(cp):
+    """Is `cp` a control without a short escape (what minimal spells in hex)?"""
+    return cp < 32 and not (8 <= cp <= 13 and cp != 11)
+
+
+@_jit
+def _esc_state(lb, base, e):
+    room = _room(lb)
+    if room < 0:
+        return room
+    return LX_BASE + _intern(lb, K_ESC, 0, _mix(base, e), base, e)
+
+
+@_jit
+def _hex_alive(lb, base, v, k):
+    """May a code point spelled backslash u, `k` digits `v`, ... follow?"""
+    a = v << 4 * (4 - k)
+    c = a + (1 << 4 * (4 - k)) - 1
+    if ld64(lb + B_MINIMAL):
+        for cp in range(a, min(c, 31) + 1):
+            if _lone(cp):
+                r = _decoded(lb, base, cp)
+                if r != LX_DEAD:
+                    return 1 if r >= 0 else r
+        return 0
+    r = _some(lb, base, a, min(c, 0xD7FF))
+    if r == 0:
+        r = _some(lb, base, max(a, 0xE000), c)
+    if r == 0 and c >= 0xD800 and a <= 0xDBFF:
+        r = _some(lb, base, 0x10000 + (max(a, 0xD800) - 0xD800 << 10),
+                  0x103FF + (min(c, 0xDBFF) - 0xD800 << 10))
+    return r
+
+
+@_jit
+def _esc_open(lb, base):
+    """From `base` over a backslash."""
+    r = 0
+    if ld64(lb + B_MINIMAL):
+        for j in range(34):
+            r = _decoded(lb, base, j if j < 32 else 0x22 if j == 32 else 0x5C)
+            if r != LX_DEAD:
+                break
+        r = 1 if r >= 0 else 0 if r == LX_DEAD else r
+    else:
+        r = _some(lb, base, 0, 0x10FFFF)
+    if r <= 0:
+        return LX_DEAD if r == 0 else r
+    return _esc_state(lb, base, 0)
+
+
+@_jit
+def _esc_step(lb, s, b):
+    """Step inside an escape.
+
+    Progress is ``phase | digits << 3 | value << 5 | high << 24``; phases: 0
+    after the backslash, 1 after u, 2 after a high surrogate, 3 after its
+    second backslash, 4 after the second u.
+    """
+    base, e = ld64(s + S_DATA), ld64(s + S_LEN)
+    minimal = ld64(lb + B_MINIMAL)
+    phase, k, v, high = e & 7, e >> 3 & 3, e >> 5 & 0xFFFF, e >> 24
+    if phase == 0:
+        if b == 0x75:
+            r = _hex_alive(lb, base, 0, 0)
+            return _esc_state(lb, base, 1) if r == 1 else LX_DEAD if r == 0 else r
+        cp = _short(b, minimal)
+        return LX_DEAD if cp < 0 else _feed(lb, base, cp)
+    if phase == 2:
+        return _esc_state(lb, base, 3 | high << 24) if b == 0x5C else LX_DEAD
+    if phase == 3:
+        return _esc_state(lb, base, 4 | high << 24) if b == 0x75 else LX_DEAD
+    if 0x30 <= b <= 0x39:
+        d = b - 0x30
+    elif 0x61 <= b <= 0x66:
+        d = b - 0x57
+    elif 0x41 <= b <= 0x46 and minimal == 0:
+        d = b - 0x37
+    else:
+        return LX_DEAD
+    v = v << 4 | d
+    k += 1
+    if phase == 1:
+        if k < 4:
+            r = _hex_alive(lb, base, v, k)
+            return _esc_state(lb, base, 1 | k << 3 | v << 5) if r == 1 else LX_DEAD if r == 0 else r
+        if minimal:
+            return _decoded(lb, base, v) if _lone(v) else LX_DEAD
+        if v < 0xD800 or v > 0xDFFF:
+            return _feed(lb, base, v)
+        if v > 0xDBFF:
+            return LX_DEAD
+        high = v - 0xD800
+        r = _some(lb, base, 0x10000 + (high << 10), 0x103FF + (high << 10))
+        return _esc_state(lb, base, 2 | high << 24) if r == 1 else LX_DEAD if r == 0 else r
+    a = max(v << 4 * (4 - k), 0xDC00)
+    c = min((v + 1 << 4 * (4 - k)) - 1, 0xDFFF)
+    if a > c:
+        return LX_DEAD
+    start = 0x10000 + (high << 10) - 0xDC00
+    if k == 4:
+        return _feed(lb, base, start + v)
+    r = _some(lb, base, start + a, start + c)
+    return _esc_state(lb, base, 4 | k << 3 | v << 5 | high << 24) if r == 1 else LX_DEAD if r == 0 else r
+
+
+# ----------------------------------------------------- what the engine calls
+
+@_jit
+def _row_miss(lb, q, b):
+    """Step of a row state that its memo row does not know yet."""
+    s = ld64(lb + B_S) + 64 * (q - LX_BASE)
+    kind = ld64(s + S_KIND)
+    if kind & 0xFF == K_ESC:
+        t = _room(lb)
+        if t < 0:
+            return t
+        t = _esc_step(lb, s, b)
+    elif b == 0x5C and ld64(ld64(lb + B_M) + 128 * (kind >> 8) + M_JSON):
+        t = _room(lb)
+        if t < 0:
+            return t
+        t = _esc_open(lb, q)
+    else:
+        return _decoded(lb, q, b)
+    if t >= LX_DEAD and _room(lb) == 1:
+        col = ld16(ld64(lb + B_C) + 2 * (ld64(s + S_JMAP) + b))
+        st32(ld64(lb + B_T) + 4 * (_row(lb, s) + col), t)
+    return t
+
+
+@_jit
+def _trie_miss(lb, q, b):
+    """Step of a trie state off the first word's next byte, or over an escape."""
+    if q < RTRIE_BASE:
+        if b < 0x20 or b == 0x22:
+            return LX_DEAD
+        if b == 0x5C:
+            return _esc_open(lb, q)
+    t = _trie(lb, q & (TRIE_BASE - 1), b)
+    return t if t < 0 else t | q & ~(TRIE_BASE - 1)
+
+
+@_jit
+def lx_step(lb, q, b):
+    """Next state from `q` over byte `b`; LX_DEAD, LX_NEED or LX_FUEL otherwise."""
+    if q < AL_BASE:
+        s = ld64(lb + B_S) + 64 * (q - LX_BASE)
+        col = ld16(ld64(lb + B_C) + 2 * (ld64(s + S_JMAP) + b))
+        t = ld32(ld64(lb + B_T) + 4 * (ld64(s + S_ROW) + col))
+        if t >= LX_DEAD:
+            return t
+        return _row_miss(lb, q, b)
+    if q >= TRIE_BASE:
+        if b == ld8(ld64(lb + B_W8) + (q & (TRIE_BASE - 1))) and b > 0x22 and b != 0x5C:
+            return q + 1
+        return _trie_miss(lb, q, b)
+    if q & 31 == 0:
+        r = ld64(lb + B_A) + 32 * (q - AL_BASE >> 5)
+        k = ld64(r + 24)
+        if k < 0:
+            return _any_next(lb, q, b)
+        t = lds8(ld64(lb + B_UJ) + b)
+        return t if t < 0 else AL_BASE + 32 * k + t
+    return _any_next(lb, q, b)
+
+
+@_jit
+def lx_label(lb, q):
+    """Label with which the lexeme may end at `q`, else -1 (LX_NEED: ask Python)."""
+    if q < AL_BASE:
+        s = ld64(lb + B_S) + 64 * (q - LX_BASE)
+        label = ld64(s + S_LABEL)
+        return label if label != NO_LABEL else _label_miss(lb, s)
+    if q >= TRIE_BASE:
+        p = q & (TRIE_BASE - 1)
+        if ld8(ld64(lb + B_W8) + p) != 0xFF:
+            return -1
+        return ld32(ld64(lb + B_VL) + 4 * ld32(ld64(lb + B_WW) + 4 * p))
+    r = ld64(lb + B_A) + 32 * (q - AL_BASE >> 5)
+    return ld64(r + 16) if q & 31 == 0 and ld64(r) == 0 else -1
+
+
+@_jit
+def _label_miss(lb, s):
+    room = _room(lb)
+    return room if room < 0 else _prod_label(lb, s)
+
+
+@_jit
+def lx_escape(lb, q):
+    """1 right after a backslash (a quote is an escape there), else 0."""
+    if q < AL_BASE:
+        s = ld64(lb + B_S) + 64 * (q - LX_BASE)
+        return 1 if ld64(s + S_KIND) & 0xFF == K_ESC and ld64(s + S_LEN) == 0 else 0
+    return 1 if q < TRIE_BASE and q & 31 == 8 else 0
+
+
+@_jit
+def _labels(lb, w, hi):
+    """Labels of the words w..hi-1 as a half-open range."""
+    if w >= hi:
+        return 0, 0
+    vl = ld64(lb + B_VL)
+    return ld32(vl + 4 * w), ld32(vl + 4 * (hi - 1)) + 1
+
+
+@_jit
+def _escape_range(lb, s, second):
+    """Labels still reachable from inside an escape of a trie; `second`: see lx_range2."""
+    p, e = ld64(s + S_DATA) & (TRIE_BASE - 1), ld64(s + S_LEN)
+    phase, k, v, high = e & 7, e >> 3 & 3, e >> 5 & 0xFFFF, e >> 24
+    if phase >= 2:
+        a = max(v << 4 * (4 - k), 0xDC00) if phase == 4 else 0xDC00
+        c = min((v + 1 << 4 * (4 - k)) - 1, 0xDFFF) if phase == 4 else 0xDFFF
+        start = 0x10000 + (high << 10) - 0xDC00
+        a, c = start + a, start + c
+    elif phase == 0 or k == 0:
+        a, c = 0, 0x10FFFF
+        if ld64(lb + B_MINIMAL):
+            c = 0x5C if phase == 0 else 0x1F
+    else:
+        a = v << 4 * (4 - k)
+        c = a + (1 << 4 * (4 - k)) - 1
+        if a <= 0xDBFF and c >= 0xD800:
+            # A high surrogate is possible: code points beyond the BMP, and, after
+            # the single digit D, U+D000..D7FF as well.
+            if a < 0xD800 and not second:
+                c = 0xD7FF
+            else:
+                a, c = 0x10000 + (max(a, 0xD800) - 0xD800 << 10), 0x103FF + (min(c, 0xDBFF) - 0xD800 << 10)
+                second = False
+        if ld64(lb + B_MINIMAL):
+            c = min(c, 0x1F)
+    if second:
+        return 0, 0
+    return _labels(lb, _trie_bound(lb, p, a), _trie_bound(lb, p, c + 1))
+
+
+@_jit
+def lx_range(lb, q):
+    """Half-open range of the labels reachable in a literal trie; else (0, 2**31)."""
+    if q >= TRIE_BASE:
+        p = q & (TRIE_BASE - 1)
+        return _labels(lb, ld32(ld64(lb + B_WW) + 4 * p), ld32(ld64(lb + B_WH) + 4 * p))
+    if q < AL_BASE:
+        s = ld64(lb + B_S) + 64 * (q - LX_BASE)
+        if ld64(s + S_KIND) & 0xFF == K_ESC and ld64(s + S_DATA) >= TRIE_BASE:
+            return _escape_range(lb, s, False)
+    return 0, 1 << 31
+
+
+@_jit
+def lx_range2(lb, q):
+    """A second range, nearly always empty: U+D000..D7FF and surrogate pairs
+    begin alike (backslash, u, D), with other characters sorting between."""
+    if q >= AL_BASE:
+        return 0, 0
+    s = ld64(lb + B_S) + 64 * (q - LX_BASE)
+    if ld64(s + S_KIND) & 0xFF != K_ESC or ld64(s + S_DATA) < TRIE_BASE:
+        return 0, 0
+    return _escape_range(lb, s, True)
+
+
+@_jit
+def lx_rep(lb, q):
+    """The state that stands for `q` where only bytes matter (see lexer.py)."""
+    if AL_BASE <= q < TRIE_BASE and ld64(lb + B_MINIMAL) == 0:
+        r = ld64(lb + B_A) + 32 * (q - AL_BASE >> 5)
+        if ld64(r) == 0 and ld64(r + 8) == INF:
+            u = q & 31
+            return u if u < 16 else u + 32
+    return q
+
+
+@_jit
+def lx_anylen(lb, q):
+    """(lo, hi) if `q` is any string of lo..hi more characters, else (-1, -1)."""
+    if AL_BASE <= q < TRIE_BASE and q & 31 == 0:
+        r = ld64(lb + B_A) + 32 * (q - AL_BASE >> 5)
+        return ld64(r), ld64(r + 8)
+    return -1, -1
+
+
+# --------------------------------------------------------- building machines
+
+@_jit
+def _covered(nfa, masks, ur, x, u):
+    """Do edges of `x` lead over every byte legal at progress `u`, to states that go on so?"""
+    off, edge = nfa + 4 * ld32(nfa + 4 * N_OFF), nfa + 4 * ld32(nfa + 4 * N_EDGE)
+    b = 0
+    while b < 256:
+        t = lds8(ur + 256 * u + b)
+        if t < 0:
+            b += 1
+            continue
+        found = -1
+        for e in range(ld32(off + 4 * x), ld32(off + 4 * x + 4)):
+            span = ld32(edge + 8 * e)
+            if span & 0xFF <= b <= span >> 8 \
+                    and ld32(masks + 16 * ld32(edge + 8 * e + 4) + 4) >> t & 1:
+                found = max(found, span >> 8)
+        if found < 0:
+            return False
+        b += 1
+        while b <= found and lds8(ur + 256 * u + b) == t:
+            b += 1
+    return True
+
+
+@_jit
+def _prepare(args):
+    """Lay out an NFA for the kernels; `args` holds addresses and sizes.
+
+    Finds byte classes (bytes with the same edges, compared by a 64-bit sum of
+    edge hashes), and states that accept every continuation: the greatest
+    simulation of the any-string automaton, which finds every `.*` tail.
+    """
+    nfa, n, m, ns = ld64(args), ld64(args + 8), ld64(args + 16), ld64(args + 24)
+    start, src, dst = ld64(args + 32), ld64(args + 40), ld64(args + 48)
+    lo, hi, acc, ur = ld64(args + 56), ld64(args + 64), ld64(args + 72), ld64(args + 80)
+    at = N_HEAD
+    st32(nfa + 4 * N_N, n)
+    st32(nfa + 4 * N_E, m)
+    st32(nfa + 4 * N_NSTART, ns)
+    st32(nfa + 4 * N_START, at)
+    for j in range(ns):
+        st32(nfa + 4 * (at + j), ld32(start + 4 * j))
+    at += ns
+    off = nfa + 4 * at
+    st32(nfa + 4 * N_OFF, at)
+    at += n + 1
+    edge = nfa + 4 * at
+    st32(nfa + 4 * N_EDGE, at)
+    at += 2 * m
+    info = nfa + 4 * at
+    st32(nfa + 4 * N_INFO, at)
+    at += 4 * n
+    cmap = nfa + 4 * at
+    st32(nfa + 4 * N_MAP, at)
+    at += 256
+    reps = nfa + 4 * at
+    st32(nfa + 4 * N_REP, at)
+    sums = nfa + (4 * (at + 256) + 7 >> 3 << 3)
+    for j in range(n + 1):
+        st32(off + 4 * j, 0)
+    for b in range(257):
+        st64(sums + 8 * b, 0)
+    for e in range(m):
+        x = off + 4 * (ld32(src + 4 * e) + 1)
+        st32(x, ld32(x) + 1)
+        h = _mix(_mix(3, ld32(src + 4 * e)), ld32(dst + 4 * e))
+        x = sums + 8 * ld8(lo + e)
+        st64(x, ld64(x) + h)
+        x = sums + 8 * (ld8(hi + e) + 1)
+        st64(x, ld64(x) - h)
+    for j in range(n):
+        st32(off + 4 * j + 4, ld32(off + 4 * j + 4) + ld32(off + 4 * j))
+    for e in range(m):                # place edges; offsets move up by one slot
+        x = off + 4 * ld32(src + 4 * e)
+        y = edge + 8 * ld32(x)
+        st32(x, ld32(x) + 1)
+        st32(y, ld8(lo + e) | ld8(hi + e) << 8)
+        st32(y + 4, ld32(dst + 4 * e))
+    for j in range(n, 0, -1):
+        st32(off + 4 * j, ld32(off + 4 * j - 4))
+    st32(off, 0)
+    classes = total = 0
+    for b in range(256):
+        old = total
+        total += ld64(sums + 8 * b)
+        st64(sums + 8 * b, total)
+        if b > 0 and total == old:
+            st32(cmap + 4 * b, ld32(cmap + 4 * b - 4))
+            continue
+        c = 0
+        while c < classes and ld64(sums + 8 * ld32(reps + 4 * c)) != total:
+            c += 1
+        if c == classes:
+            st32(reps + 4 * c, b)
+            classes += 1
+        st32(cmap + 4 * b, c)
+    st32(nfa + 4 * N_CLASSES, classes)
+    for x in range(n):
+        st32(info + 16 * x, ld8(acc + x))
+        st32(info + 16 * x + 4, 255 if ld8(acc + x) else 254)
+        st32(info + 16 * x + 8, -1)   # distances are computed when asked for
+    changed = True
+    while changed:
+        changed = False
+        for x in range(n - 1, -1, -1):
+            mask = ld32(info + 16 * x + 4)
+            keep = mask
+            for u in range(8):
+                if keep >> u & 1 and not _covered(nfa, info, ur, x, u):
+                    keep -= 1 << u
+            if keep != mask:
+                st32(info + 16 * x + 4, keep)
+                changed = True
+    for x in range(n):
+        mask = ld32(info + 16 * x + 4)
+        out = -1
+        for u in range(8):
+            if mask >> u & 1 and out < 0:
+                out = u
+                for e in range(ld32(off + 4 * x), ld32(off + 4 * x + 4)):
+                    span = ld32(edge + 8 * e)
+                    for b in range(span & 0xFF, (span >> 8) + 1):
+                        if lds8(ur + 256 * u + b) < 0:
+                            out = -1
+        st32(info + 16 * x + 4, out)
+    return 0
+
+
+@_jit
+def _distances(nfa):
+    """Least characters from each NFA state to acceptance, and through a one-character loop.
+
+    A character counts at its first byte.
+    """
+    n = ld32(nfa + 4 * N_N)
+    off, edge = nfa + 4 * ld32(nfa + 4 * N_OFF), nfa + 4 * ld32(nfa + 4 * N_EDGE)
+    info = nfa + 4 * ld32(nfa + 4 * N_INFO)
+    for x in range(n):
+        st32(info + 16 * x + 8, 0 if ld32(info + 16 * x) else FAR)
+        st32(info + 16 * x + 12, FAR)
+    for slot in (8, 12):
+        if slot == 12:
+            for x in range(n):
+                for e in range(ld32(off + 4 * x), ld32(off + 4 * x + 4)):
+                    if ld32(edge + 8 * e + 4) == x and ld32(edge + 8 * e) & 0xFF < 0x80:
+                        st32(info + 16 * x + 12, ld32(info + 16 * x + 8))
+        changed = True
+        while changed:
+            changed = False
+            for x in range(n - 1, -1, -1):
+                best = ld32(info + 16 * x + slot)
+                for e in range(ld32(off + 4 * x), ld32(off + 4 * x + 4)):
+                    b = ld32(edge + 8 * e) & 0xFF
+                    y = ld32(info + 16 * ld32(edge + 8 * e + 4) + slot)
+                    y += 0 if 0x80 <= b < 0xC0 else 1
+                    if y < best:
+                        best = y
+                        changed = True
+                st32(info + 16 * x + slot, best)
+    return 0
+
+
+@_jit
+def _maps(lb, rec, cols, json):
+    """Finish a machine's maps: the decoded one is at the end of the table."""
+    c = ld64(lb + B_C)
+    at = ld64(lb + B_NC)
+    st64(rec + M_RMAP, at)
+    st64(rec + M_JMAP, at)
+    st64(rec + M_COLS, cols)
+    st64(rec + M_JSON, json)
+    if json:
+        st64(rec + M_JMAP, at + 256)
+        for b in range(256):
+            col = ld16(c + 2 * (at + b))
+            if b < 0x20 or b == 0x22:
+                col = cols + 1
+            elif b == 0x5C:
+                col = cols
+            st16(c + 2 * (at + 256 + b), col)
+    st64(lb + B_NC, at + 768)
+    st64(rec + M_REPS, at + 512)
+
+
+@_jit
+def _new_dfa(lb, nfa, json):
+    """Register a prepared NFA as a machine; Python made room.  Its number."""
+    m = ld64(lb + B_NM)
+    rec = ld64(lb + B_M) + 128 * m
+    st64(rec + M_NFA, nfa)
+    st64(rec + M_K, 0)
+    cmap = nfa + 4 * ld32(nfa + 4 * N_MAP)
+    c = ld64(lb + B_C) + 2 * ld64(lb + B_NC)
+    for b in range(256):
+        st16(c + 2 * b, ld32(cmap + 4 * b))
+    _maps(lb, rec, ld32(nfa + 4 * N_CLASSES), json)
+    st64(lb + B_NM, m + 1)
+    return m
+
+
+@_jit
+def _new_product(lb, args, json):
+    """Register a product; `args`: k, types, start values, clause count, words, clauses."""
+    m = ld64(lb + B_NM)
+    rec = ld64(lb + B_M) + 128 * m
+    k = ld64(args)
+    words = ld64(args + 8 * (2 * k + 2))
+    pool, at = ld64(lb + B_P), ld64(lb + B_NP)
+    st64(rec + M_NFA, 0)
+    st64(rec + M_K, k)
+    st64(rec + M_COMPS, at)
+    st64(rec + M_CLAUSES, at + 2 * k)
+    st64(rec + M_NCLAUSES, ld64(args + 8 * (2 * k + 1)))
+    for j in range(2 * k):
+        st64(pool + 8 * (at + j), ld64(args + 8 * (1 + j)))
+    for j in range(words):
+        st64(pool + 8 * (at + 2 * k + j), ld64(args + 8 * (2 * k + 3 + j)))
+    st64(lb + B_NP, at + 2 * k + words)
+    # Bytes are alike when UTF-8 and every component treat them alike.
+    st, c, ur = ld64(lb + B_S), ld64(lb + B_C), ld64(lb + B_UR)
+    new = c + 2 * ld64(lb + B_NC)
+    cols = 0
+    sums = ld64(lb + B_Q)
+    for b in range(256):
+        h = 5
+        for u in range(8):
+            h = _mix(h, lds8(ur + 256 * u + b))
+        for j in range(k):
+            v = ld64(pool + 8 * (at + k + j))
+            kind = ld64(pool + 8 * (at + j))
+            if kind == C_TRIE:
+                h = _mix(h, b)        # every byte for itself
+            elif kind == C_DFA and LX_BASE <= v < AL_BASE:
+                h = _mix(h, ld16(c + 2 * (ld64(st + 64 * (v - LX_BASE) + S_RMAP) + b)))
+        st64(sums + 8 * b, h)
+        col = 0
+        while col < cols and ld64(sums + 8 * ld16(new + 2 * (512 + col))) != h:
+            col += 1
+        if b > 0 and ld64(sums + 8 * b - 8) == h:
+            col = ld16(new + 2 * b - 2)
+        if col == cols:
+            st16(new + 2 * (512 + col), b)
+            cols += 1
+        st16(new + 2 * b, col)
+    _maps(lb, rec, cols, json)
+    st64(lb + B_NM, m + 1)
+    return m
+
+
+@_jit
+def _start_product(lb, m):
+    room = _room(lb)
+    if room < 0:
+        return room
+    rec = ld64(lb + B_M) + 128 * m
+    pool, k = ld64(lb + B_P), ld64(rec + M_K)
+    tup = pool + 8 * ld64(lb + B_NP)
+    st64(tup, 0)
+    for j in range(k):
+        st64(tup + 8 + 8 * j, ld64(pool + 8 * (ld64(rec + M_COMPS) + k + j)))
+    return _checked(lb, _prod_close(lb, m))
+
+
+@_jit
+def _raw_any(lb, m):
+    """The eight states of "any text" in raw mode, consecutive, alive."""
+    first = ld64(lb + B_NS)
+    for u in range(8):
+        at = ld64(lb + B_NP)
+        st64(ld64(lb + B_P) + 8 * at, u)
+        i = _intern(lb, K_PROD, m, _mix(0, u), at, 1)
+        st64(lb + B_NP, at + 1)
+        s = ld64(lb + B_S) + 64 * i + S_HASH
+        st64(s, ld64(s) | V_LIVE)
+    return LX_BASE + first
+
+
+@_jit
+def _given(lb, trans, labels, n):
+    """Copy a complete table; Python made room.  Its first state."""
+    first, row = ld64(lb + B_NS), ld64(lb + B_NT)
+    out = ld64(lb + B_T) + 4 * row
+    for j in range(256 * n):
+        t = ld32(trans + 4 * j)
+        st32(out + 4 * j, t if t < 0 else t + first + LX_BASE)
+    for j in range(n):
+        s = ld64(lb + B_S) + 64 * (first + j)
+        st64(s + S_ROW, row + 256 * j)
+        st64(s + S_JMAP, 0)
+        st64(s + S_RMAP, 0)
+        st64(s + S_KIND, K_GIVEN)
+        st64(s + S_DATA, 0)
+        st64(s + S_LEN, 0)
+        st64(s + S_LABEL, ld32(labels + 4 * j))
+        st64(s + S_HASH, V_LIVE)
+    st64(lb + B_NS, first + n)
+    st64(lb + B_NT, row + 256 * n)
+    return LX_BASE + first
+
+
+@_jit
+def _shortest(lb, args):
+    """Breadth-first search for the nearest acceptable end; see Lexer.shortest.
+
+    The queue holds (state, parent, byte).  Returns the accepting entry,
+    LX_NEED, LX_FUEL, -4 (queue full) or -5 (label in B_ARG1 not judged yet).
+    """
+    queue, cap, seen, mask = ld64(args), ld64(args + 8), ld64(args + 16), ld64(args + 24)
+    verdict, nverdict, q = ld64(args + 32), ld64(args + 40), ld64(args + 48)
+    st64(queue, q)
+    st64(queue + 8, -1)
+    head, tail = 0, 1
+    while head < tail:
+        q = ld64(queue + 24 * head)
+        u = q if q < 16 else q - 32
+        label = lx_label(lb, q) if q >= LX_BASE else 1 if q == 0 else -1
+        if label == LX_NEED or label == LX_FUEL:
+            return label
+        if label >= 0:
+            v = ld8(verdict + label) if label < nverdict else 0
+            if v == 0:
+                st64(lb + B_ARG1, label)
+                return -5
+            if v == 1:
+                return head
+        for b in range(256):
+            if q >= LX_BASE:
+                t = lx_step(lb, q, b)
+            else:
+                t = lds8(ld64(lb + B_UJ) + 256 * u + b)
+                t = t if t < 16 else t + 32
+            if t < 0:
+                if t != LX_DEAD:
+                    return t
+                continue
+            j = _mix(11, t) & mask
+            while ld64(seen + 8 * j) != 0 and ld64(seen + 8 * j) != t + 1:
+                j = (j + 1) & mask
+            if ld64(seen + 8 * j) == 0:
+                if tail >= cap:
+                    return -4
+                st64(seen + 8 * j, t + 1)
+                st64(queue + 24 * tail, t)
+                st64(queue + 24 * tail + 8, head)
+                st64(queue + 24 * tail + 16, b)
+                tail += 1
+        head += 1
+    return LX_DEAD
+
+
+@_jit
+def lx_call(lb, op, a, b, c):
+    """One entry for everything Python asks; see lexer.py for the operations."""
+    if op == 0:
+        return lx_step(lb, a, b)
+    if op == 1:
+        return lx_label(lb, a)
+    if op == 2:
+        return _add_words(lb, a, b)
+    if op == 3:
+        return _any(lb, 0, a, b, c)
+    if op == 4:
+        return _given(lb, a, b, c)
+    if op == 5:
+        return _prepare(a)
+    if op == 6:
+        return _new_dfa(lb, a, b)
+    if op == 7:
+        return _dfa_start(lb, a)
+    if op == 8:
+        return _new_product(lb, a, b)
+    if op == 9:
+        return _start_product(lb, a)
+    if op == 10:
+        return _rehash(lb)
+    if op == 11:
+        return _answer(lb, a, b, c)
+    if op == 12:
+        return _raw_any(lb, a)
+    if op == 13:
+        return _distances(a)
+    if op == 14:
+        return _shortest(lb, a)
+    if op == 15:
+        return lx_range(lb, a)[b]
+    if op == 16:
+        return lx_range2(lb, a)[b]
+    if op == 17:
+        return lx_rep(lb, a)
+    if op == 18:
+        return lx_anylen(lb, a)[b]
+    if op == 19:
+        return lx_escape(lb, a)
+    if op == 20:                      # run staged bytes, decoded reading, from a
+        for j in range(b):
+            a = _decoded(lb, a, ld8(ld64(lb + B_STAGE) + j))
+            if a < 0:
+                break
+        return a
+    return -1
