@@ -1,0 +1,312 @@
+"""Schema documents: where a subschema stands, and what a ``$ref`` means there.
+
+A :class:`Site` is one subschema with its place; a :class:`Resource` is a
+schema with its own base URI (a document, or a part of one with ``$id``).  A
+dictionary of the document has one site per resource, so every way to reach it
+gives the same object.  :class:`Documents` resolves references: JSON Pointers
+with both escapings, ``$id``/``id`` bases, ``$anchor``, a registry the user
+gives, and the published metaschemas.  Nothing is ever fetched.
+
+The search for embedded ``$id`` and for anchors walks a document once, and only
+when some reference needs it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, Mapping, Optional
+from urllib.parse import unquote, urldefrag, urljoin
+
+from ...errors import SchemaError, UnsupportedSchema
+
+__all__ = ["Site", "Resource", "Documents", "pointer_of", "draft_of", "DRAFTS"]
+
+#: the drafts understood, as they are numbered in this package
+DRAFTS = {
+    "http://json-schema.org/draft-04/schema": 4,
+    "http://json-schema.org/draft-06/schema": 6,
+    "http://json-schema.org/draft-07/schema": 7,
+    "http://json-schema.org/schema": 2020,
+    "https://json-schema.org/draft/2019-09/schema": 2019,
+    "https://json-schema.org/draft/2020-12/schema": 2020,
+}
+DEFAULT_DRAFT = 2020
+
+#: keywords whose value is one schema, a list of schemas, or a map of schemas
+_ONE = ("additionalItems", "additionalProperties", "contains", "else", "if", "items", "not",
+        "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties", "contentSchema")
+_LIST = ("allOf", "anyOf", "items", "oneOf", "prefixItems")
+_MAP = ("$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties")
+
+
+class Resource:
+    """A schema with a base URI of its own."""
+
+    __slots__ = ("uri", "root", "draft", "sites", "refs", "anchors", "site", "parent")
+
+    def __init__(self, uri: str, root: dict, draft: int):
+        self.uri = uri
+        self.root = root
+        self.draft = draft
+        self.sites: dict[int, Site] = {}
+        self.refs: dict[str, Site] = {}
+        self.anchors: Optional[dict[str, Site]] = None
+
+
+class Site:
+    """One subschema and its place.
+
+    `form` and `node` belong to the lowering; `path` are the pointer segments
+    from `parent`.
+    """
+
+    __slots__ = ("schema", "parent", "path", "res", "form", "node")
+
+    def __init__(self, schema: Any, parent: Optional["Site"], path: tuple, res: Resource):
+        self.schema = schema
+        self.parent = parent
+        self.path = path
+        self.res = res
+        self.form: Any = None
+        self.node = -2
+
+    @property
+    def pointer(self) -> str:
+        """JSON Pointer as a URI fragment, within the document it stands in."""
+        parts: list[str] = []
+        site = self
+        while site.parent is not None:
+            parts[:0] = [str(p).replace("~", "~0").replace("/", "~1") for p in site.path]
+            site = site.parent
+        uri = site.res.uri if site.path else ""
+        return uri + "#" + "".join("/" + p for p in parts)
+
+
+def pointer_of(site: Site, *more: Any) -> str:
+    """The pointer of a place below `site`."""
+    return site.pointer + "".join("/" + str(p).replace("~", "~0").replace("/", "~1") for p in more)
+
+
+def draft_of(schema: Any, default: int) -> int:
+    """The draft a schema names by ``$schema``, else `default`.
+
+    An unknown ``$schema`` (a dialect of someone's own) also means `default`.
+
+    Examples
+    --------
+    >>> draft_of({"$schema": "http://json-schema.org/draft-07/schema#"}, 2020)
+    7
+    """
+    uri = schema.get("$schema") if isinstance(schema, dict) else None
+    if uri is None:
+        return default
+    if not isinstance(uri, str):
+        raise SchemaError("$schema must be a string", pointer="#/$schema", keyword="$schema")
+    uri = uri.rstrip("#")
+    draft = DRAFTS.get(uri)
+    if draft is None:
+        other = uri.removeprefix("https:" if uri.startswith("https:") else "http:")
+        draft = DRAFTS.get("http:" + other) or DRAFTS.get("https:" + other)
+    if draft is None:
+        if uri.endswith(("draft-03/schema", "draft-02/schema", "draft-01/schema")):
+            raise UnsupportedSchema(f"$schema: {uri} is older than draft 4", pointer="#/$schema", keyword="$schema",
+                                    hint="rewrite the schema for draft 4 or later")
+        return default
+    return draft
+
+
+class Documents:
+    """All schemas one lowering can see."""
+
+    def __init__(self, schema: dict, registry: Optional[Mapping[str, Any]]):
+        self.registry = registry or {}
+        self.draft = draft_of(schema, DEFAULT_DRAFT)
+        self.resources: dict[str, Resource] = {}
+        self._parts: dict[int, Resource] = {}      # id(dict) -> embedded resource
+        self._pending: list[Resource] = []         # resources not searched for embedded ones yet
+        self._keep: list[Any] = []
+        self.root = self._document("", schema, self.draft)
+
+    # -- resources -------------------------------------------------------------------
+
+    def _document(self, uri: str, schema: dict, draft: int) -> Resource:
+        own = self._own_id(schema, draft)
+        res = Resource(urljoin(uri, own) if own else uri, schema, draft)
+        res.site = res.sites[id(schema)] = Site(schema, None, () if not self._keep else ("",), res)
+        self._keep.append(schema)
+        self._parts[id(schema)] = res
+        self.resources.setdefault(uri, res)
+        self.resources.setdefault(res.uri, res)
+        self._pending.append(res)
+        return res
+
+    @staticmethod
+    def _own_id(schema: dict, draft: int) -> Optional[str]:
+        """The base URI a schema sets, without its fragment; None if it sets none."""
+        name = schema.get("id" if draft == 4 else "$id")
+        if not isinstance(name, str) or name.startswith("#") or draft <= 7 and "$ref" in schema:
+            return None
+        return name.partition("#")[0] or None
+
+    def part(self, parent: Resource, schema: dict, site: Site) -> Resource:
+        """The resource `schema` starts when it has an id, else `parent`."""
+        own = self._own_id(schema, parent.draft)
+        if own is None:
+            return parent
+        res = self._parts.get(id(schema))
+        if res is None:
+            draft = draft_of(schema, parent.draft)
+            res = Resource(urljoin(parent.uri, own), schema, draft)
+            res.site = res.sites[id(schema)] = site
+            self._parts[id(schema)] = res
+            self.resources.setdefault(res.uri, res)
+        return res
+
+    def site(self, schema: dict, parent: Site, path: tuple) -> Site:
+        """The site of a subschema standing at `path` below `parent`."""
+        res = parent.res
+        found = res.sites.get(id(schema))
+        if found is not None:
+            return found
+        site = Site(schema, parent, path, res)
+        if "$id" in schema or "id" in schema:
+            part = self.part(res, schema, site)
+            if part is not res:
+                site = part.site
+                site.res = part
+        res.sites[id(schema)] = site
+        return site
+
+    def all_resources(self) -> list[Resource]:
+        """Every resource met so far."""
+        return list(self._parts.values())
+
+    # -- references ------------------------------------------------------------------
+
+    def resolve(self, site: Site, ref: Any) -> Optional[Site]:
+        """The target of a ``$ref`` at `site`; a boolean target gives a site too."""
+        res = site.res
+        if type(ref) is str:
+            found = res.refs.get(ref)
+            if found is not None:
+                return found
+        else:
+            raise SchemaError("$ref must be a string", pointer=pointer_of(site, "$ref"), keyword="$ref")
+        target = res
+        fragment = ref[1:]
+        if not ref.startswith("#"):
+            try:
+                uri, fragment = urldefrag(urljoin(res.uri, ref))
+            except ValueError as err:
+                raise SchemaError(f"$ref {ref!r} is not a URI reference: {err}",
+                                  pointer=pointer_of(site, "$ref"), keyword="$ref") from None
+            target = self.resources.get(uri) or self._find(uri)
+            if target is None:
+                raise SchemaError(
+                    f"cannot resolve $ref {ref!r}: no schema with the URI {uri!r} is known",
+                    pointer=pointer_of(site, "$ref"), keyword="$ref",
+                    hint="structgen never uses the network; give the schema through registry={uri: schema}")
+        if not fragment:
+            found = target.site
+        elif fragment[0] == "/":
+            found = self._walk(target, fragment)
+        else:
+            found = self._anchors(target).get(unquote(fragment))
+        if found is None:
+            raise SchemaError(f"cannot resolve $ref {ref!r}: there is no such place in the schema",
+                              pointer=pointer_of(site, "$ref"), keyword="$ref")
+        if not isinstance(found.schema, (dict, bool)):
+            raise SchemaError(f"$ref {ref!r} points at {type(found.schema).__name__}, not at a schema",
+                              pointer=pointer_of(site, "$ref"), keyword="$ref")
+        res.refs[ref] = found
+        return found
+
+    def _walk(self, res: Resource, fragment: str) -> Optional[Site]:
+        site = res.site
+        value, path = site.schema, []
+        for part in unquote(fragment).split("/")[1:]:
+            part = part.replace("~1", "/").replace("~0", "~")
+            if isinstance(value, dict):
+                if part not in value:
+                    return None
+                value = value[part]
+            elif isinstance(value, (list, tuple)):
+                if not part.isascii() or not part.isdigit() or int(part) >= len(value):
+                    return None
+                value = value[int(part)]
+            else:
+                return None
+            path.append(part)
+            if type(value) is dict and ("$id" in value or "id" in value):
+                site = self.site(value, site, tuple(path))
+                path = []
+        if not path:
+            return site
+        if type(value) is dict:
+            return self.site(value, site, tuple(path))
+        return Site(value, site, tuple(path), site.res)
+
+    def _find(self, uri: str) -> Optional[Resource]:
+        """A resource by URI: embedded ones, then the registry, then metaschemas."""
+        while self._pending:
+            doc = self._pending.pop()
+            for _ in self._subsites(doc.site, cross=True):
+                pass
+            if uri in self.resources:
+                return self.resources[uri]
+        schema = self.registry.get(uri)
+        if schema is None:
+            schema = self.registry.get(uri + "#")
+        if schema is None and uri.startswith(("http://json-schema.org/", "https://json-schema.org/")):
+            from jsonschema_specifications import REGISTRY
+            found = REGISTRY.get(uri) or REGISTRY.get(uri + "#")
+            schema = None if found is None else found.contents
+        if schema is None:
+            return None
+        if not isinstance(schema, (dict, bool)):
+            raise SchemaError(f"the registry entry {uri!r} is not a schema")
+        if isinstance(schema, bool):
+            schema = {} if schema else {"enum": []}
+        return self._document(uri, schema, draft_of(schema, self.draft))
+
+    def _anchors(self, res: Resource) -> dict[str, Site]:
+        if res.anchors is None:
+            res.anchors = anchors = {}
+            for site in self._subsites(res.site, cross=False):
+                schema = site.schema
+                if res.draft >= 2019:
+                    names = [schema.get("$anchor"), schema.get("$dynamicAnchor")]
+                else:
+                    name = schema.get("id" if res.draft == 4 else "$id")
+                    names = [name.partition("#")[2]] if isinstance(name, str) and "#" in name else ()
+                for name in names:
+                    if isinstance(name, str) and name:
+                        anchors.setdefault(name, site)
+        return res.anchors
+
+    def _subsites(self, root: Site, cross: bool) -> Iterator[Site]:
+        """Every subschema below `root` in a place where schemas stand."""
+        stack, seen = [root], {id(root.schema)}
+        while stack:
+            site = stack.pop()
+            if site.res is not root.res and not cross:
+                continue
+            yield site
+            schema = site.schema
+            if site.res.draft <= 7 and "$ref" in schema and not ("definitions" in schema or "$defs" in schema):
+                continue
+            found: list[tuple[Any, tuple]] = []
+            for key in _ONE:
+                if key in schema:
+                    found.append((schema[key], (key,)))
+            for key in _LIST:
+                value = schema.get(key)
+                if isinstance(value, list):
+                    found += [(sub, (key, i)) for i, sub in enumerate(value)]
+            for key in _MAP:
+                value = schema.get(key)
+                if isinstance(value, dict):
+                    found += [(sub, (key, name)) for name, sub in value.items()]
+            for sub, path in reversed(found):
+                if type(sub) is dict and id(sub) not in seen:
+                    seen.add(id(sub))
+                    stack.append(self.site(sub, site, path))

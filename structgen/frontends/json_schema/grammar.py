@@ -1,0 +1,454 @@
+"""The grammar of a schema: numbered nodes, satisfiability, value nodes.
+
+A node is a conjunction of subschemas, interned as the tuple of their sites;
+0 is any value.  :class:`SchemaGrammar` does at construction what must be known
+then: every reachable subschema is read (bad values, references, refused
+keywords), ``oneOf`` proofs are made, and the root is shown to be satisfiable.
+Value nodes are built on demand.
+
+Satisfiability is a least fixpoint over nodes, computed on demand: a node asks
+only about children that its values cannot do without, so most answers are
+immediate.  ``has(i)`` during a decision answers False for nodes not yet known
+and records them; evaluation is monotone, so repeating it until nothing changes
+ends in the least fixpoint, and recursion without a base case is empty.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional, Union
+
+from ...errors import LimitError, SchemaError, UnsatisfiableSchema, UnsupportedSchema
+from ...grammar.ir import ArrayAlt, CoverageEntry, JsonGrammar, Options, ValueNode
+from .coverage import coverage_of
+from .documents import Documents, Site, pointer_of
+from .forms import ANY, ANY_FORM, ARR, NONE, OBJ, ArrForm, Form, ObjForm, live_types, meet
+from .keywords import ANNOTATIONS, TABLES
+from .lowering import BUSY, MAX_DEPTH, site_form, values_form
+from .objects import object_alt, object_satisfiable
+from .oneof import prove_disjoint
+from .strlang import refine
+
+__all__ = ["SchemaGrammar", "lower"]
+
+#: nodes one grammar may have
+MAX_NODES = 400_000
+
+
+class SchemaGrammar(JsonGrammar):
+    """The normal form of one JSON Schema.
+
+    Attributes
+    ----------
+    root : int
+        The node of the whole schema.
+    relaxed : list of (str, str)
+        With ``lenient=True``: pointer and keyword of what is not enforced.
+    """
+
+    def __init__(self, schema: Union[dict, bool], options: Options = Options(),
+                 registry: Optional[Mapping[str, Any]] = None, lenient: bool = False):
+        self.options = options
+        self._nodes: dict[int, ValueNode] = {}
+        self._coverage: Optional[list[CoverageEntry]] = None
+        self.lenient = lenient
+        self.relaxed: list[tuple[str, str]] = []
+        self.depth = 0
+        self.to_prove: list = []
+        self.extras: dict = {}
+        self._sites: list[tuple] = [()]
+        self._forms: list[Optional[Form]] = [ANY_FORM]
+        self._sats: list[Optional[bool]] = [True]
+        self._same: list[int] = [0]
+        self._ids: dict[tuple, int] = {(): 0}
+        self._pairs: dict[tuple[int, int], int] = {}
+        self._by_form: dict = {id(ANY_FORM): 0}
+        self._consts: dict = {}
+        self._wanted: Optional[list[int]] = None
+        if not isinstance(schema, (dict, bool)):
+            raise SchemaError(f"a schema is an object or a boolean, not {type(schema).__name__}")
+        if schema is False:
+            raise UnsatisfiableSchema("the schema false allows no value", pointer="#")
+        self.docs = Documents({} if schema is True else schema, registry)
+        self.float_integers = self.docs.draft > 4
+        if schema is True or not schema:
+            self.root = ANY
+            return
+        self.root = self._node(self._target(self.docs.root.site))
+        self._read_all()
+        self._prove_all()
+        if not self.has(self.root):
+            pointer = self._culprit()
+            raise UnsatisfiableSchema("no JSON value satisfies this schema", pointer=pointer)
+        self.root = self._same[self.root]
+
+    # -- numbering -------------------------------------------------------------------
+
+    def _node(self, site: Site) -> int:
+        """The number of one subschema."""
+        node = site.node
+        if node == -2:
+            schema = site.schema
+            if schema is True or schema is False:
+                return ANY if schema else NONE
+            node = site.node = self._new((site,))
+        return node
+
+    def _new(self, sites: tuple, form: Optional[Form] = None) -> int:
+        node = len(self._forms)
+        if node >= MAX_NODES:
+            raise LimitError(f"the schema has more than {MAX_NODES} places", place="nodes of a schema",
+                             limit=MAX_NODES)
+        self._sites.append(sites)
+        self._forms.append(form)
+        self._sats.append(None)
+        self._same.append(node)
+        return node
+
+    def checked(self, parent: Site, path: tuple, schema: Any) -> dict:
+        """`schema` if it is one; for mappings that are no plain dict, a copy."""
+        if isinstance(schema, Mapping):
+            return dict(schema)
+        raise SchemaError(f"a schema is an object or a boolean, not {type(schema).__name__}",
+                          pointer=pointer_of(parent, *path), keyword=str(path[0]))
+
+    def child(self, parent: Site, path: tuple, schema: Any) -> int:
+        """The node of a subschema about another value (a property, an item)."""
+        if type(schema) is not dict:
+            if schema is True:
+                return ANY
+            if schema is False:
+                return NONE
+            schema = self.checked(parent, path, schema)
+        if not schema:
+            return ANY
+        site = self.docs.site(schema, parent, path)
+        node = site.node
+        if node != -2:
+            return node
+        if "$ref" in schema:
+            node = site.node = self._node(self._target(site))
+            return node
+        node = site.node = self._new((site,))
+        return node
+
+    def _target(self, site: Site) -> Site:
+        """What a bare reference stands for; `site` itself if it says more."""
+        seen = None
+        while True:
+            schema = site.schema
+            if type(schema) is not dict or "$ref" not in schema:
+                return site
+            if len(schema) > 1 and site.res.draft > 7:
+                table = TABLES[site.res.draft]
+                if any(k in table and k != "$ref" for k in schema):
+                    return site
+            if seen is None:
+                seen = set()
+            if site in seen:
+                raise SchemaError("this $ref leads back to itself, which defines nothing", pointer=site.pointer,
+                                  keyword="$ref")
+            seen.add(site)
+            site = self.docs.resolve(site, schema["$ref"])
+
+    def conj(self, a: int, b: int) -> int:
+        """The node of values in both `a` and `b`."""
+        if a == b or b == ANY:
+            return a
+        if a == ANY:
+            return b
+        if a < 0 or b < 0:
+            return NONE
+        found = self._pairs.get((a, b))
+        if found is None:
+            sites = tuple(dict.fromkeys(self._sites[a] + self._sites[b]))
+            found = self._ids.get(sites)
+            if found is None:
+                found = sites[0].node if len(sites) == 1 else self._new(sites)
+                self._ids[sites] = found
+            self._pairs[a, b] = found
+        return found
+
+    def const(self, value: Any, parent: Site) -> int:
+        """The node of one JSON value."""
+        key = None
+        if value is None or isinstance(value, (str, bool, int, float)):
+            key = (type(value), value)
+            found = self._consts.get(key)
+            if found is not None:
+                return found
+        site = Site(value, parent, (), parent.res)
+        if self.depth >= MAX_DEPTH:
+            raise LimitError(f"a constant nested more than {MAX_DEPTH} deep", place=parent.pointer, limit=MAX_DEPTH)
+        self.depth += 1
+        try:
+            site.form = values_form(self, (value,), 127, parent)
+        finally:
+            self.depth -= 1
+        node = site.node = self._new((site,), site.form)
+        if key is not None:
+            self._consts[key] = node
+        return node
+
+    # -- forms -----------------------------------------------------------------------
+
+    def form(self, i: int) -> Form:
+        """The form of node `i`."""
+        form = self._forms[i]
+        if form is None:
+            sites = self._sites[i]
+            form = site_form(self, sites[0])
+            for site in sites[1:]:
+                try:
+                    form = meet(form, site_form(self, site), self.conj)
+                except LimitError as err:
+                    raise LimitError(f"{err.message} (at {site.pointer})", place=site.pointer,
+                                     limit=err.limit) from None
+            self._forms[i] = form
+            self._share(i, form)
+        return form
+
+    def _share(self, i: int, form: Form) -> None:
+        """Equal scalar forms become one node."""
+        if form.refused:
+            return
+        if not form.arrays and not form.objects:
+            self._same[i] = self._by_form.setdefault(form, i)
+        elif form is ANY_FORM:
+            self._same[i] = ANY
+
+    def refuse(self, refused: list, types: int, keyword: str, site: Site) -> None:
+        """Note that `keyword` at `site` is not enforced for `types`."""
+        if self.lenient:
+            self.relaxed.append((pointer_of(site, keyword), keyword))
+        else:
+            refused.append((types, keyword, site))
+
+    def _read_all(self) -> None:
+        """Read every reachable subschema; refuse what cannot be enforced."""
+        i = 1
+        forms = self._forms
+        while i < len(forms):
+            form = forms[i]
+            if form is None:
+                form = self.form(i)
+            if form.refused:
+                live = live_types(form)
+                for types, keyword, site in form.refused:
+                    if types & live:
+                        raise unsupported(keyword, site)
+            i += 1
+
+    def _prove_all(self) -> None:
+        k = 0
+        while k < len(self.to_prove):
+            site, branches, types, context = self.to_prove[k]
+            k += 1
+            if not prove_disjoint(self, branches, types, context):
+                if self.lenient:
+                    self.relaxed.append((pointer_of(site, "oneOf"), "oneOf"))
+                else:
+                    raise unsupported("oneOf", site)
+        self.to_prove.clear()
+
+    # -- satisfiability --------------------------------------------------------------
+
+    def has(self, i: int) -> bool:
+        """Whether node `i` has a value (see the module's text on decisions)."""
+        if i <= 0:
+            return i == 0
+        known = self._sats[i]
+        if known is not None:
+            return known
+        if self._wanted is not None:
+            self._wanted.append(i)
+            return False
+        self._decide(i)
+        return self._sats[i]
+
+    def satisfiable(self, form: Form) -> bool:
+        """Whether a form that belongs to no node has a value."""
+        i = self._new((), form)
+        return self.has(i)
+
+    def _decide(self, i: int) -> None:
+        sats = self._sats
+        known: dict[int, None] = {i: None}
+        stack = [i]
+        tried: set[int] = set()
+        self._wanted = wanted = []
+        try:
+            while stack:
+                j = stack[-1]
+                if sats[j] is not None:
+                    stack.pop()
+                    continue
+                wanted.clear()
+                if self._evaluate(j):
+                    sats[j] = True
+                    stack.pop()
+                    continue
+                new = [k for k in wanted if k not in known]
+                if not new and (j in tried or not any(sats[k] for k in wanted)):
+                    stack.pop()
+                tried.add(j)
+                known.update(dict.fromkeys(new))
+                stack += new
+            rest = [j for j in known if sats[j] is None]
+            changed = True
+            while changed and rest:
+                changed = False
+                for j in reversed(rest):
+                    if self._evaluate(j):
+                        sats[j] = changed = True
+                rest = [j for j in rest if sats[j] is None]
+            # Nodes first met in the last rounds are unknown still only if they too
+            # depend on nothing but unknown ones.
+            for j in known:
+                if sats[j] is None:
+                    sats[j] = False
+        finally:
+            self._wanted = None
+
+    def _evaluate(self, i: int) -> bool:
+        form = self.form(i)
+        if form.null or form.true or form.false or form.number:
+            return True
+        if form.string and refine(form.string):
+            return True
+        for arr in form.arrays:
+            if self._array_satisfiable(arr):
+                return True
+        for obj in form.objects:
+            if object_satisfiable(self, obj):
+                return True
+        return False
+
+    def _array_satisfiable(self, arr: ArrForm) -> bool:
+        if arr.min == 0:
+            return True
+        if arr.max is not None and arr.max < arr.min:
+            return False
+        good = True
+        for node in arr.prefix[:arr.min]:
+            good = self.has(node) and good
+        return good and (arr.min <= len(arr.prefix) or self.has(arr.items))
+
+    def _culprit(self) -> str:
+        """The pointer of the innermost schema that makes the root unsatisfiable."""
+        i, seen = self.root, set()
+        while i not in seen:
+            seen.add(i)
+            form = self.form(i)
+            if live_types(form) == OBJ and len(form.objects) == 1:
+                obj = form.objects[0]
+                bad = [layer.props[name] for layer in obj.layers for name in obj.required
+                       if layer.props.get(name, 0) > 0 and not self.has(layer.props[name])]
+            elif live_types(form) == ARR and len(form.arrays) == 1:
+                arr = form.arrays[0]
+                bad = [k for k in arr.prefix[:arr.min] + (arr.items,) if k > 0 and not self.has(k)]
+            else:
+                break
+            if not bad:
+                break
+            i = bad[0]
+        sites = self._sites[i]
+        return sites[0].pointer if sites else "#"
+
+    # -- value nodes -----------------------------------------------------------------
+
+    def out(self, i: int) -> int:
+        """Node `i` as it appears in value nodes: shared, or -1 when empty."""
+        return self._same[i] if i >= 0 and (i == 0 or self._sats[i] or self.has(i)) else NONE
+
+    def _build(self, i: int) -> ValueNode:
+        form = self.form(i)
+        if not form.arrays and not form.objects:
+            return ValueNode(form.null, form.true, form.false, form.number,
+                             refine(form.string) if form.string else ())
+        arrays = []
+        for arr in form.arrays:
+            alt = self._array_alt(arr)
+            if alt is not None:
+                arrays.append(alt)
+        objects = []
+        for obj in form.objects:
+            alt = object_alt(self, obj)
+            if alt is not None:
+                objects.append(alt)
+        return ValueNode(form.null, form.true, form.false, form.number,
+                         refine(form.string) if form.string else (),
+                         tuple(arrays) if len(arrays) < 2 else tuple(dict.fromkeys(arrays)),
+                         tuple(objects) if len(objects) < 2 else tuple(dict.fromkeys(objects)))
+
+    def _array_alt(self, arr: ArrForm) -> Optional[ArrayAlt]:
+        items, hi = self.out(arr.items), arr.max
+        prefix: tuple = ()
+        if arr.prefix:
+            nodes = []
+            for node in arr.prefix if hi is None else arr.prefix[:hi]:
+                node = self.out(node)
+                if node < 0:
+                    items = NONE
+                    break
+                nodes.append(node)
+            prefix = tuple(nodes)
+        if items < 0:
+            hi = len(prefix) if hi is None else min(hi, len(prefix))
+        if hi is not None and hi <= len(prefix):
+            items, prefix = NONE, prefix[:hi]
+        if hi is not None and arr.min > hi:
+            return None
+        return ArrayAlt(prefix, items, arr.min, hi)
+
+    @property
+    def coverage(self) -> list[CoverageEntry]:
+        """What became of each keyword, in document order; made on first use."""
+        if self._coverage is None:
+            self._coverage = coverage_of(self)
+        return self._coverage
+
+
+def unsupported(keyword: str, site: Site) -> UnsupportedSchema:
+    """The refusal of `keyword` at `site`."""
+    what = {
+        "oneOf": "oneOf whose branches are not provably disjoint is not enforced yet",
+    }.get(keyword, f"{keyword} is not enforced yet")
+    hint = "write anyOf if branches may overlap, or pass lenient=True" if keyword == "oneOf" else \
+        "lenient=True compiles the schema without it and lists it in the coverage"
+    return UnsupportedSchema(what, pointer=pointer_of(site, keyword), keyword=keyword, hint=hint)
+
+
+def lower(schema: Union[dict, bool], options: Options = Options(), registry: Optional[Mapping[str, Any]] = None,
+          lenient: bool = False) -> SchemaGrammar:
+    """The normal form of a JSON Schema.
+
+    Parameters
+    ----------
+    schema : dict or bool
+        The schema, as parsed JSON (see :func:`~.read.read_schema` for texts
+        and files).  It must not be changed afterwards.
+    options : Options
+        What defines the language beside the schema.
+    registry : mapping, optional
+        Further schemas by URI, for ``$ref``.  Nothing is ever fetched.
+    lenient : bool
+        Drop what cannot be enforced and list it, instead of refusing.
+
+    Raises
+    ------
+    SchemaError
+        A keyword's value cannot be read, or a reference not resolved.
+    UnsupportedSchema
+        A keyword that is not enforced bears on some value.
+    UnsatisfiableSchema
+        No value at all is valid.
+    LimitError
+        The normal form would be too large.
+
+    Examples
+    --------
+    >>> g = lower({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
+    >>> g.node(g.root).objects[0].names
+    ('n',)
+    """
+    return SchemaGrammar(schema, options, registry, lenient)

@@ -1,0 +1,107 @@
+"""An obvious checker of JSON values against the intermediate representation.
+
+It shares nothing with the engine: strings are checked atom by atom (patterns
+and formats through the naive NFA simulation of the reference package), numbers
+with fractions, objects by going through their keys.  Key order is ignored, as
+under ``order="any"``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from fractions import Fraction
+from decimal import Decimal
+
+from structgen.grammar.strings import Length, Literals
+
+
+def exact(x):
+    return Fraction(x) if isinstance(x, int) else Fraction(Decimal(repr(x)))
+
+
+@lru_cache(maxsize=None)
+def _machine(atom):
+    from structgen.reference.strings import ConjMachine
+    return ConjMachine(((atom, True),))
+
+
+@lru_cache(maxsize=None)
+def atom_matches(atom, text):
+    if isinstance(atom, Literals):
+        return text in atom.words
+    if isinstance(atom, Length):
+        return atom.lo <= len(text) and (atom.hi is None or len(text) <= atom.hi)
+    machine = _machine(atom)
+    state = machine.start
+    for byte in text.encode("utf-8", "surrogatepass"):
+        state = machine.step(state, byte)
+        if state is None:
+            return False
+    return machine.accepts(state)
+
+
+def string_in(lang, text):
+    return any(all(atom_matches(atom, text) == positive for atom, positive in conj) for conj in lang)
+
+
+def number_in(lang, value, float_integers, spelled_as_integer):
+    for alt in lang:
+        if alt.integer and (value.denominator != 1 or not (float_integers or spelled_as_integer)):
+            continue
+        if alt.lo is not None and (value < alt.lo or alt.lo_open and value == alt.lo):
+            continue
+        if alt.hi is not None and (value > alt.hi or alt.hi_open and value == alt.hi):
+            continue
+        if alt.multiple_of is not None and (value / Fraction(alt.multiple_of)).denominator != 1:
+            continue
+        return True
+    return False
+
+
+def accepts(grammar, node_id, value):
+    """Whether the grammar's node allows a Python value made by ``json.loads``."""
+    if node_id < 0:
+        return False
+    node = grammar.node(node_id)
+    if value is None:
+        return node.null
+    if value is True:
+        return node.true
+    if value is False:
+        return node.false
+    if isinstance(value, (int, float)):
+        return number_in(node.number, exact(value), grammar.float_integers, isinstance(value, int))
+    if isinstance(value, str):
+        return string_in(node.string, value)
+    if isinstance(value, list):
+        return any(array_in(grammar, alt, value) for alt in node.arrays)
+    return any(object_in(grammar, alt, value) for alt in node.objects)
+
+
+def array_in(grammar, alt, value):
+    if len(value) < alt.min or alt.max is not None and len(value) > alt.max:
+        return False
+    return all(accepts(grammar, alt.prefix[i] if i < len(alt.prefix) else alt.items, item)
+               for i, item in enumerate(value))
+
+
+def object_in(grammar, alt, value):
+    if len(value) < alt.min or alt.max is not None and len(value) > alt.max:
+        return False
+    index = {name: i for i, name in enumerate(alt.names)}
+    if any(needed and name not in value for name, needed in zip(alt.names, alt.required)):
+        return False
+    for i, needs in alt.deps:
+        if alt.names[i] in value and any(alt.names[j] not in value for j in needs):
+            return False
+    for name, item in value.items():
+        if name in index:
+            node = alt.nodes[index[name]]
+        elif alt.extra is None:
+            return False
+        else:
+            bits = sum(1 << k for k, atom in enumerate(alt.extra.atoms) if atom_matches(atom, name))
+            node = alt.extra.label(bits)
+        if not accepts(grammar, node, item):
+            return False
+    return True
