@@ -11,7 +11,9 @@ A configuration is a stack, outermost first, of small tuples:
 ``("obj", alt, seen, last, extras, phase)``  in an object (first, key, after)
 ``("key", machine, state, text, raw)``       in a key of the object below it
 ``("gap", left)``                   at most `left` bytes of white space first
+``("blank",)``                      exactly one blank first
 ``("space", states)``               white space by a regular expression
+``("colon", node)``                 a colon, then a value of `node`
 ==================================  ============================================
 
 The empty stack is the end of the text.  Every configuration that
@@ -84,7 +86,7 @@ class Configurations:
         if kind == "flexible":
             return stack + (("gap", min(2 + 8 * depth, MAX_GAP)),)
         if kind == "json.dumps":
-            return stack + (("lit", b" "),) if after in b",:" else stack
+            return stack + (("blank",),) if after in b",:" else stack
         return stack + (("space", self._space.start),)
 
     # ---- one byte -------------------------------------------------------
@@ -107,14 +109,16 @@ class Configurations:
         if self._space.accepts(top[1]):
             yield from self._step(rest, b)
 
+    def _in_blank(self, rest, top, b):
+        if b == ord(" "):
+            yield rest
+
     def _in_lit(self, rest, top, b):
         text = top[1]
         if text[0] != b:
             return
         if len(text) > 1:
             yield rest + (("lit", text[1:]),)
-        elif rest and rest[-1][0] in ("value", "obj") and text == b" ":
-            yield rest
         else:
             yield self._after_value(rest, b)
 

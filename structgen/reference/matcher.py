@@ -56,7 +56,7 @@ def _vocabulary(vocabulary) -> tuple[list[Optional[bytes]], frozenset[int]]:
     if isinstance(vocabulary, tuple):
         tokens, eos = vocabulary
     else:
-        tokens, eos = vocabulary.tokens, vocabulary.eos_ids
+        tokens, eos = [vocabulary.token_bytes(i) for i in range(vocabulary.size)], vocabulary.eos_ids
     eos = frozenset(int(e) for e in eos)
     return [None if i in eos or not t else bytes(t) for i, t in enumerate(tokens)], eos
 
