@@ -1,0 +1,250 @@
+"""Commands and options; the work itself is in one module a command, imported when it runs."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Any, List, Optional
+
+import typer
+
+from .common import guarded, settings
+
+__all__ = ["app", "run"]
+
+app = typer.Typer(
+    name="structgen",
+    help="Constrained decoding: check, inspect, compile and run schemas, regexes and choices.",
+    epilog="Exit codes: 0 ok, 1 an instance or text does not fit, 2 usage, 3 a schema is bad or not supported, "
+           "4 model, tokenizer or file, 5 a budget or limit, 130 interrupted.",
+    no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]})
+
+
+class OutputFormat(str, Enum):
+    text = "text"
+    json = "json"
+
+
+class Order(str, Enum):
+    schema = "schema"
+    any = "any"
+
+
+class Extra(str, Enum):
+    schema = "schema"
+    closed = "closed"
+
+
+class Numbers(str, Enum):
+    all = "all"
+    plain = "plain"
+
+
+class Escapes(str, Enum):
+    all = "all"
+    minimal = "minimal"
+
+
+class FormatMode(str, Enum):
+    assert_ = "assert"
+    annotate = "annotate"
+
+
+class FailOn(str, Enum):
+    refused = "refused"
+    unenforced = "unenforced"
+    never = "never"
+
+
+SchemaHelp = ("A JSON Schema: a file, - for standard input, JSON text; or a Python type as package.module:Name or "
+              "file.py:Name (which runs that code).")
+SchemaArg = Annotated[str, typer.Argument(metavar="SCHEMA", help=SchemaHelp, show_default=False)]
+OptionalSchemaArg = Annotated[Optional[str], typer.Argument(metavar="[SCHEMA]", help=SchemaHelp, show_default=False)]
+SchemaOption = Annotated[Optional[str], typer.Option("--schema", "-s", metavar="SCHEMA", help=SchemaHelp)]
+RegexOption = Annotated[Optional[str], typer.Option(
+    "--regex", metavar="PATTERN", help="A regular expression instead of a schema; the whole text must match.")]
+EcmaOption = Annotated[bool, typer.Option("--ecma", help="Read --regex as ECMA-262 (JavaScript), not as Python.")]
+ChoiceOption = Annotated[Optional[List[str]], typer.Option(
+    "--choice", metavar="TEXT", help="A text to choose from, instead of a schema; repeatable.")]
+Output = Annotated[OutputFormat, typer.Option("--output-format", help="How results and errors are printed.")]
+OrderOption = Annotated[Optional[Order], typer.Option("--order", help="Order of object keys. [default: schema]")]
+ExtraOption = Annotated[Optional[Extra], typer.Option(
+    "--extra", help="Undeclared keys: as the schema says, or never. [default: schema; closed for Python types]")]
+WhitespaceOption = Annotated[Optional[str], typer.Option(
+    "--whitespace", metavar="POLICY",
+    help="White space between tokens of JSON: flexible, compact, json.dumps or a regex. [default: flexible]")]
+NumbersOption = Annotated[Optional[Numbers], typer.Option("--numbers", help="Spellings of numbers. [default: all]")]
+EscapesOption = Annotated[Optional[Escapes], typer.Option("--escapes", help="Spellings of strings. [default: all]")]
+FormatOption = Annotated[Optional[FormatMode], typer.Option(
+    "--format", help="Whether `format` restricts strings. [default: assert]")]
+NoFormatOption = Annotated[Optional[List[str]], typer.Option(
+    "--no-format", metavar="NAME", help="Do not enforce this format; repeatable.")]
+LenientOption = Annotated[bool, typer.Option(
+    "--lenient", help="List keywords that cannot be enforced instead of refusing them.")]
+TokenizerOption = Annotated[str, typer.Option(
+    "--tokenizer", "-t", metavar="TOKENIZER", help="A folder with tokenizer.json, such a file, or a hub id.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from .version import describe
+
+        typer.echo(describe())
+        raise typer.Exit()
+
+
+@app.callback()
+def main(
+    version: Annotated[bool, typer.Option(
+        "--version", callback=_version, is_eager=True, help="Show versions and exit.")] = False,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show a traceback when something fails.")] = False,
+) -> None:
+    settings.traceback = traceback
+    settings.json = False
+
+
+def _options(order: Optional[Order], extra: Optional[Extra], whitespace: Optional[str], numbers: Optional[Numbers],
+             escapes: Optional[Escapes], format: Optional[FormatMode], no_format: Optional[List[str]],
+             lenient: bool = False) -> dict[str, Any]:
+    from .inputs import language_options
+
+    return language_options(order and order.value, extra and extra.value, whitespace, numbers and numbers.value,
+                            escapes and escapes.value, format and format.value, no_format, lenient)
+
+
+@app.command(short_help="Check JSON instances against a schema.")
+@guarded
+def validate(
+    schema: SchemaArg,
+    instances: Annotated[Optional[List[str]], typer.Argument(
+        metavar="INSTANCE", help="JSON files; - or nothing: standard input.", show_default=False)] = None,
+    lines: Annotated[bool, typer.Option("--lines", help="Instances are JSON lines: one value a line.")] = False,
+    format: FormatOption = None,
+    no_format: NoFormatOption = None,
+    output_format: Output = OutputFormat.text,
+) -> None:
+    """Check JSON instances against a schema; lists every error with both pointers."""
+    settings.json = output_format is OutputFormat.json
+    from .validate import run
+
+    run(schema, instances or ["-"], lines, format and format.value, no_format or [])
+
+
+@app.command(short_help="Say which keywords of a schema are enforced.")
+@guarded
+def explain(
+    schema: SchemaArg,
+    fail_on: Annotated[FailOn, typer.Option(
+        "--fail-on", help="Exit with 3 if keywords are refused; or also if some are not enforced; or never.")] =
+        FailOn.refused,
+    order: OrderOption = None, extra: ExtraOption = None, whitespace: WhitespaceOption = None,
+    numbers: NumbersOption = None, escapes: EscapesOption = None, format: FormatOption = None,
+    no_format: NoFormatOption = None,
+    output_format: Output = OutputFormat.text,
+) -> None:
+    """Say what happens to each keyword of a schema: enforced, not enforced or refused, and why."""
+    settings.json = output_format is OutputFormat.json
+    from .explain import run
+
+    run(schema, fail_on.value, _options(order, extra, whitespace, numbers, escapes, format, no_format))
+
+
+@app.command(name="compile", short_help="Compile a constraint for a tokenizer to a file.")
+@guarded
+def compile_(
+    tokenizer: TokenizerOption,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write the artefact.")],
+    schema: OptionalSchemaArg = None,
+    regex: RegexOption = None, ecma: EcmaOption = False, choice: ChoiceOption = None,
+    order: OrderOption = None, extra: ExtraOption = None, whitespace: WhitespaceOption = None,
+    numbers: NumbersOption = None, escapes: EscapesOption = None, format: FormatOption = None,
+    no_format: NoFormatOption = None, lenient: LenientOption = False,
+    output_format: Output = OutputFormat.text,
+) -> None:
+    """Compile a constraint for a tokenizer and save it; prints timings and size."""
+    settings.json = output_format is OutputFormat.json
+    from .compile import run
+
+    run(schema, regex, ecma, choice, tokenizer, output,
+        _options(order, extra, whitespace, numbers, escapes, format, no_format, lenient))
+
+
+@app.command(short_help="Let a language model write a text that fits.")
+@guarded
+def generate(
+    schema: SchemaOption = None,
+    regex: RegexOption = None, ecma: EcmaOption = False, choice: ChoiceOption = None,
+    model: Annotated[str, typer.Option(
+        "--model", "-m", metavar="MODEL",
+        help="A folder in Hugging Face format, a hub id, embedded, or tiny (random weights).")] = "embedded",
+    prompt: Annotated[str, typer.Option("--prompt", "-p", metavar="TEXT", help="The prompt; - reads it from standard "
+                                                                               "input.")] = "",
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many outputs.")] = 1,
+    seed: Annotated[Optional[int], typer.Option("--seed", help="Makes sampling repeatable.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(
+        "--max-new-tokens", min=1, help="Token budget; the output is complete within it.")] = 256,
+    temperature: Annotated[Optional[float], typer.Option("--temperature", help="Sample with this temperature.")] = None,
+    top_k: Annotated[Optional[int], typer.Option("--top-k", help="Sample from the best K tokens.")] = None,
+    top_p: Annotated[Optional[float], typer.Option("--top-p", help="Sample from the top of the distribution.")] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Print the value as it grows, a line a change.")] = False,
+    order: OrderOption = None, extra: ExtraOption = None, whitespace: WhitespaceOption = None,
+    numbers: NumbersOption = None, escapes: EscapesOption = None, format: FormatOption = None,
+    no_format: NoFormatOption = None, lenient: LenientOption = False,
+    output_format: Output = OutputFormat.text,
+) -> None:
+    """Let a language model write a text that fits; one output a line with --output-format json."""
+    settings.json = output_format is OutputFormat.json
+    from .generate import run
+
+    run(schema, regex, ecma, choice, model, prompt, n, seed, max_new_tokens,
+        {"temperature": temperature, "top_k": top_k, "top_p": top_p}, stream,
+        _options(order, extra, whitespace, numbers, escapes, format, no_format, lenient))
+
+
+@app.command(short_help="Say whether and where a text stops fitting.")
+@guarded
+def match(
+    arguments: Annotated[List[str], typer.Argument(
+        metavar="[SCHEMA] TEXT", help="The schema (not with --regex or --choice), then the text; - is standard input, "
+                                      "less one newline at its end.", show_default=False)],
+    regex: RegexOption = None, ecma: EcmaOption = False, choice: ChoiceOption = None,
+    order: OrderOption = None, extra: ExtraOption = None, whitespace: WhitespaceOption = None,
+    numbers: NumbersOption = None, escapes: EscapesOption = None, format: FormatOption = None,
+    no_format: NoFormatOption = None, lenient: LenientOption = False,
+    output_format: Output = OutputFormat.text,
+) -> None:
+    """Say whether a text fits, or where it stops fitting and what was expected there."""
+    settings.json = output_format is OutputFormat.json
+    from .match import run
+
+    run(arguments, regex, ecma, choice,
+        _options(order, extra, whitespace, numbers, escapes, format, no_format, lenient))
+
+
+@app.command(short_help="List the tokens allowed after a prefix.")
+@guarded
+def mask(
+    tokenizer: TokenizerOption,
+    schema: OptionalSchemaArg = None,
+    prefix: Annotated[str, typer.Option("--prefix", metavar="TEXT", help="The text so far; - is standard input.")] = "",
+    top: Annotated[int, typer.Option("--top", min=0, help="How many tokens to list; 0 lists all.")] = 20,
+    regex: RegexOption = None, ecma: EcmaOption = False, choice: ChoiceOption = None,
+    order: OrderOption = None, extra: ExtraOption = None, whitespace: WhitespaceOption = None,
+    numbers: NumbersOption = None, escapes: EscapesOption = None, format: FormatOption = None,
+    no_format: NoFormatOption = None, lenient: LenientOption = False,
+    output_format: Output = OutputFormat.text,
+) -> None:
+    """List the tokens allowed after a prefix."""
+    settings.json = output_format is OutputFormat.json
+    from .mask import run
+
+    run(schema, regex, ecma, choice, tokenizer, prefix, top,
+        _options(order, extra, whitespace, numbers, escapes, format, no_format, lenient))
+
+
+def run() -> None:
+    """The whole program: commands, with an interrupt anywhere turned into exit code 130."""
+    try:
+        app(prog_name="structgen")
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

@@ -1,0 +1,123 @@
+"""What the commands read: schemas, Python types, grammars, texts and tokenizers."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import Any, Optional
+
+from ..errors import SchemaError, StructgenError
+from .common import InputError, UsageError
+
+__all__ = ["read_bytes", "read_text", "schema_source", "constraint", "byte_vocabulary", "language_options"]
+
+#: ``package.module:Name`` or ``folder/file.py:Name``
+_OBJECT = re.compile(r"(?P<module>.+\.py|[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\Z")
+
+
+def read_bytes(name: str, what: str = "file") -> bytes:
+    """The contents of a file, or of standard input for ``-``."""
+    if name == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(name).read_bytes()
+    except OSError as err:
+        raise InputError(f"cannot read the {what} {name!r}: {err.strerror or err}") from None
+
+
+def read_text(name: str, what: str = "file") -> str:
+    """The same, as text."""
+    data = read_bytes(name, what)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as err:
+        raise InputError(f"the {what} {name!r} is not UTF-8: byte {err.start}") from None
+
+
+def schema_source(name: str) -> Any:
+    """A schema (dict or bool) or Python type, from what stands on the command line.
+
+    A path, ``-`` for standard input, JSON text that starts with ``{``, or
+    ``package.module:Name`` and ``file.py:Name`` for a Python type.  The latter
+    run the module they name.
+    """
+    from ..frontends.json_schema.read import parse_schema
+
+    if name.lstrip()[:1] == "{" or name.strip() in ("true", "false"):
+        return parse_schema(name)
+    if name != "-" and not Path(name).exists():
+        match = _OBJECT.match(name)
+        if match:
+            return _python_object(match["module"], match["name"])
+    return parse_schema(read_bytes(name, "schema"))
+
+
+def _python_object(module: str, name: str) -> Any:
+    try:
+        if module.endswith(".py"):
+            path = Path(module)
+            if not path.is_file():
+                raise InputError(f"cannot read the Python file {module!r}: no such file")
+            spec = importlib.util.spec_from_file_location(path.stem, path)
+            loaded = importlib.util.module_from_spec(spec)      # type: ignore[arg-type]
+            sys.modules[path.stem] = loaded
+            spec.loader.exec_module(loaded)                     # type: ignore[union-attr]
+        else:
+            if "" not in sys.path:
+                sys.path.insert(0, "")
+            loaded = importlib.import_module(module)
+    except StructgenError:
+        raise
+    except ModuleNotFoundError as err:
+        raise InputError(f"cannot import {module!r}: {err}") from None
+    except Exception as err:
+        raise InputError(f"{module!r} failed when it was imported: {type(err).__name__}: {err}") from err
+    found = loaded
+    for part in name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise SchemaError(f"{module!r} has no {name!r}") from None
+    return found
+
+
+def language_options(order: Optional[str], extra: Optional[str], whitespace: Optional[str], numbers: Optional[str],
+                     escapes: Optional[str], format: Optional[str], no_format: Optional[list[str]],
+                     lenient: bool = False) -> dict[str, Any]:
+    """The options of `sg.JsonSchema` that were given; the rest keep their defaults."""
+    given = {"order": order, "extra": extra, "whitespace": whitespace, "numbers": numbers, "escapes": escapes,
+             "format": {name: False for name in no_format} if no_format else format}
+    if no_format and format:
+        raise UsageError("--format and --no-format exclude each other")
+    options = {name: value for name, value in given.items() if value is not None}
+    if lenient:
+        options["lenient"] = True
+    return options
+
+
+def constraint(schema: Optional[str], regex: Optional[str], choice: Optional[list[str]], options: dict[str, Any],
+               ecma: bool = False) -> Any:
+    """The grammar object that the command line describes."""
+    import structgen as sg
+
+    chosen = [name for name, value in (("a schema", schema), ("--regex", regex), ("--choice", choice)) if value]
+    if len(chosen) != 1:
+        raise UsageError("give " + (" or ".join(chosen) + ", not both" if chosen else "a schema, --regex or --choice"))
+    if schema is None and options:
+        raise UsageError(f"--{next(iter(options))} concerns schemas only")
+    if regex is not None:
+        return sg.Regex(regex, mode="ecma" if ecma else "python")
+    if choice:
+        return sg.Choice(choice)
+    source = schema_source(schema)
+    return sg.JsonSchema(source, **options)
+
+
+def byte_vocabulary() -> Any:
+    """A vocabulary of the 256 bytes, for questions about texts rather than tokens."""
+    import structgen as sg
+
+    return sg.Vocabulary.from_tokens([bytes([b]) for b in range(256)] + [b""], eos_ids=[256])
