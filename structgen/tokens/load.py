@@ -347,8 +347,8 @@ def _load_object(tokenizer: Any, eos: tuple | None, extra: tuple) -> Vocabulary:
             return known[2]
     vocabulary = _load_source(_object_source(tokenizer), eos, extra)
     try:
-        # The callback only drops the entry: without a lock, it may run anywhere.
-        alive = weakref.ref(tokenizer, lambda _: _by_object.pop(key, None))
+        # The callback runs anywhere, even while the interpreter shuts down: no lock, no globals.
+        alive = weakref.ref(tokenizer, lambda _, drop=_by_object.pop: drop(key, None))
     except TypeError:
         return vocabulary
     with _lock:

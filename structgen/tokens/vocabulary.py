@@ -196,7 +196,7 @@ class Vocabulary:
         if all(e < self.size and self.is_special[e] for e in eos):
             other = Vocabulary(self.blob, self.offsets, self.is_special, eos_ids=eos,
                                special=self.special, added=self.added, family=self.family)
-            other._trie, other._missing, other._ordinary = self._trie, self._missing, self._ordinary
+            other._trie, other._missing, other._ordinary = self.trie, self._missing, self._ordinary
             other._tokens_fingerprint = self._tokens_fingerprint
         else:
             tokens = [self.token_bytes(i) or b"" for i in range(self.size)]
