@@ -53,7 +53,8 @@ _SIDE_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens
                "generation_config.json", "config.json")
 
 _NAMED = ("bos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-#: Tried in this order when nothing says which token ends the text.
+#: When nothing says which token ends the text: all special ones of these names,
+#: else the first of them that is an added token.
 _END_NAMES = ("<|eot_id|>", "<|eot|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|return|>",
               "<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|eos|>", "[EOS]", "<end>")
 
@@ -562,8 +563,9 @@ def _complete(table: TokenTable, facts: _Facts, eos: tuple | None, extra: tuple,
             if i in special_ids or not sure and (i < own or table.family == "tiktoken ranks"):
                 ends.append(i)
         if not ends:
-            ends.extend(i for i in (special.get(n, added.get(n)) for n in _END_NAMES) if i is not None)
-            del ends[1:]
+            ends.extend(special[n] for n in _END_NAMES if n in special)
+        if not ends:
+            ends.extend([added[n] for n in _END_NAMES if n in added][:1])
         eos = tuple(dict.fromkeys(ends))
     size = max([len(tokens), *(i + 1 for i in special_ids)])
     wrong = [e for e in eos if e >= size and table.family != "tiktoken ranks"]
