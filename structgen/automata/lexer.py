@@ -28,8 +28,6 @@ from .static_dfa import LX_BASE, STR, static_table
 __all__ = ["Lexer", "LX_BASE", "LX_DEAD", "LX_NEED", "LX_FUEL"]
 
 LX_DEAD, LX_NEED, LX_FUEL = K.LX_DEAD, K.LX_NEED, K.LX_FUEL
-_STEP, _LABEL, _WORDS, _ANY, _GIVEN, _PREPARE, _NEW_DFA, _START_DFA, _NEW_PRODUCT, _START_PRODUCT, _REHASH, \
-    _ANSWER, _RAW_ANY, _DISTANCES, _SHORTEST, _RANGE, _RANGE2, _REP, _ANYLEN, _ESCAPE, _FEED = range(21)
 
 
 def _address(a: np.ndarray) -> int:
@@ -90,7 +88,7 @@ class _Prepared:
 
     __slots__ = ("data", "address", "n", "cols", "distances")
 
-    def __init__(self, nfa):
+    def __init__(self, nfa, lb: int):
         start = np.ascontiguousarray(nfa.start, np.int32)
         src = np.ascontiguousarray(nfa.src, np.int32)
         dst = np.ascontiguousarray(nfa.dst, np.int32)
@@ -103,13 +101,13 @@ class _Prepared:
         self.address = _address(self.data)
         args = np.array([self.address, n, m, len(start), _address(start), _address(src), _address(dst),
                          _address(lo), _address(hi), _address(accept), _address(_RAW_STEPS)], np.int64)
-        K.lx_call(0, _PREPARE, _address(args), 0, 0)
+        K.lx_call(lb, K.O_PREPARE, _address(args), 0, 0)
         self.cols = int(self.data[K.N_CLASSES])
         self.distances = False
 
-    def with_distances(self) -> None:
+    def with_distances(self, lb: int) -> None:
         if not self.distances:
-            K.lx_call(0, _DISTANCES, self.address, 0, 0)
+            K.lx_call(lb, K.O_DISTANCES, self.address, 0, 0)
             self.distances = True
 
 
@@ -134,14 +132,14 @@ _prepared: OrderedDict = OrderedDict()
 _PREPARED_MOST = 4096
 
 
-def _prepare(atom) -> _Prepared:
+def _prepare(atom, lb: int) -> _Prepared:
     """The prepared NFA of a pattern (or union of patterns), cached process-wide."""
     found = _prepared.get(atom)
     if found is None:
         from .nfa import atom_nfa
 
         nfa = _UnionNfa([atom_nfa(p) for p in atom.patterns]) if isinstance(atom, _Union) else atom_nfa(atom)
-        found = _prepared[atom] = _Prepared(nfa)
+        found = _prepared[atom] = _Prepared(nfa, lb)
         if len(_prepared) > _PREPARED_MOST:
             _prepared.popitem(last=False)
     return found
@@ -186,9 +184,8 @@ class Lexer:
         self.max_states, self.max_search = max_states, max_search
         self._block = block = np.zeros(64, np.int64)
         self.block_address = self._lb = _address(block)
-        self._view = block.tolist  # noqa: kept for debugging
-        self._keep: dict = {}
-        self._words = block           # replaced below; one int64 view of the block
+        block[K.B_SLOW >> 3] = K.slow_kernel().address
+        self._keep: dict[str, np.ndarray] = {}
         for name, (slot, dtype, width, items) in self._TABLES.items():
             self._table(name, slot, np.empty(items * width, dtype), items)
         self._table("H", K.B_H, np.zeros(512, np.int32), 512)
@@ -244,7 +241,7 @@ class Lexer:
         self._table(name, slot, data, cap)
         if name == "A":
             self._table("AH", K.B_AH, np.zeros(2 * cap, np.int32))
-            K.lx_call(self._lb, _REHASH, 0, 0, 0)
+            K.lx_call(self._lb, K.O_REHASH, 0, 0, 0)
 
     def _make_room(self) -> None:
         block = self._block
@@ -260,7 +257,7 @@ class Lexer:
                 cap *= 4
             self._table("H", K.B_H, np.zeros(cap, np.int32), cap)
             self._table("AH", K.B_AH, np.zeros(2 * int(block[K.B_CA >> 3]), np.int32))
-            K.lx_call(self._lb, _REHASH, 0, 0, 0)
+            K.lx_call(self._lb, K.O_REHASH, 0, 0, 0)
         # A search visits states that exist, so their capacity bounds its queue.
         most = int(block[K.B_CS >> 3])
         if most > block[K.B_CQ >> 3]:
@@ -280,7 +277,7 @@ class Lexer:
         block = self._block
         self._table("H", K.B_H, np.zeros(int(block[K.B_CH >> 3]), np.int32), int(block[K.B_CH >> 3]))
         self._table("AH", K.B_AH, np.zeros(2 * int(block[K.B_CA >> 3]), np.int32))
-        K.lx_call(self._lb, _REHASH, 0, 0, 0)
+        K.lx_call(self._lb, K.O_REHASH, 0, 0, 0)
 
     @property
     def nbytes(self) -> int:
@@ -307,7 +304,7 @@ class Lexer:
             m, bits = int(block[K.B_ARG1 >> 3]), int(block[K.B_ARG2 >> 3])
             label = self._labels[m](bits)
             self._grow_labels()
-            K.lx_call(self._lb, _ANSWER, m, bits, -1 if label is None else int(label))
+            K.lx_call(self._lb, K.O_ANSWER, m, bits, -1 if label is None else int(label))
         elif need == K.NEED_STATE_LABEL:
             i, m = int(block[K.B_ARG1 >> 3]), int(block[K.B_ARG2 >> 3])
             self._keep["S"][8 * i + (K.S_LABEL >> 3)] = self._labels[m](self._bits(i, m))
@@ -334,7 +331,7 @@ class Lexer:
         self._table("Y", K.B_Y, np.zeros(12 * cap, np.int64), 4 * cap)
         block[K.B_NY >> 3] = 0
         for m, bits, label in old[old[:, 0] != 0].tolist():
-            K.lx_call(self._lb, _ANSWER, m - 1, bits, label)
+            K.lx_call(self._lb, K.O_ANSWER, m - 1, bits, label)
 
     def _bits(self, i: int, m: int) -> int:
         """Which components accept at product state `i` (any number of them)."""
@@ -345,7 +342,7 @@ class Lexer:
         for j in range(int(machines[16 * m + (K.M_K >> 3)])):
             v, kind = int(pool[at + j]), int(pool[comps + j])
             if v == K.ALWAYS or v >= 0 and (v >> 31 == 0 if kind == K.C_LENGTH
-                                            else K.lx_call(self._lb, _LABEL, v, 0, 0) >= 0):
+                                            else K.lx_call(self._lb, K.O_LABEL, v, 0, 0) >= 0):
                 bits |= 1 << j
         return bits
 
@@ -387,7 +384,7 @@ class Lexer:
             block[K.B_STAGE2 >> 3] = _address(self._stage2)
         self._stage[:size] = np.frombuffer(data, np.uint8)
         self._stage2[:count] = lens
-        return base + K.lx_call(self._lb, _WORDS, count, label, 0)
+        return base + K.lx_call(self._lb, K.O_WORDS, count, label, 0)
 
     def _grow_trie(self, positions: int, words: int) -> None:
         block = self._block
@@ -414,7 +411,7 @@ class Lexer:
         n = len(label)
         self._reserve("S", n + 64)
         self._reserve("T", 256 * n + 4096)
-        return K.lx_call(self._lb, _GIVEN, _address(trans), _address(label), n)
+        return K.lx_call(self._lb, K.O_GIVEN, _address(trans), _address(label), n)
 
     # ----------------------------------------------------------------- machines
 
@@ -424,7 +421,7 @@ class Lexer:
         q = self._atoms.get(key)
         if q is not None:
             return q
-        nfa = _prepare(atom)
+        nfa = _prepare(atom, self._lb)
         self._pins.append(nfa)
         block = self._block
         self._reserve("M", 1)
@@ -434,10 +431,10 @@ class Lexer:
             block[K.B_MAXN >> 3] = nfa.n
         if not json:
             self._raw_any()
-        m = K.lx_call(self._lb, _NEW_DFA, nfa.address, int(json), 0)
+        m = K.lx_call(self._lb, K.O_NEW_DFA, nfa.address, int(json), 0)
         sources = [p.source for p in atom.patterns] if isinstance(atom, _Union) else [atom.source]
         self._patterns[m] = " | ".join(repr(s if len(s) < 80 else s[:77] + "...") for s in sources[:3])
-        q = self._atoms[key] = self._call(_START_DFA, m)
+        q = self._atoms[key] = self._call(K.O_START_DFA, m)
         return q
 
     def _raw_any(self) -> int:
@@ -445,7 +442,7 @@ class Lexer:
         block = self._block
         if block[K.B_RAWANY >> 3] < 0:
             m = self._new_product([], [[]], False)
-            block[K.B_RAWANY >> 3] = K.lx_call(self._lb, _RAW_ANY, m, 0, 0)
+            block[K.B_RAWANY >> 3] = K.lx_call(self._lb, K.O_RAW_ANY, m, 0, 0)
         return int(block[K.B_RAWANY >> 3])
 
     def _component(self, atom, json: bool) -> tuple[int, int]:
@@ -479,7 +476,7 @@ class Lexer:
         self._reserve("M", 1)
         self._reserve("C", 768)
         self._reserve("P", len(args) + k + 64)
-        return K.lx_call(self._lb, _NEW_PRODUCT, _address(self._args), int(json), 0)
+        return K.lx_call(self._lb, K.O_NEW_PRODUCT, _address(self._args), int(json), 0)
 
     def add_keys(self, atoms: Sequence[Atom], label: Callable[[int], int]) -> int:
         """Keys classified by which `atoms` they match (bit i: atoms[i]).
@@ -492,11 +489,11 @@ class Lexer:
             if t == K.C_LENGTH and v >= 0:
                 for a in atoms:
                     if isinstance(a, Pattern):
-                        _prepare(a).with_distances()
+                        _prepare(a, self._lb).with_distances(self._lb)
         m = self._new_product(comps, None, True)
         self._labels[m] = label
         self._patterns[m] = "keys matching " + ", ".join(repr(a)[:60] for a in atoms[:3])
-        return self._call(_START_PRODUCT, m)
+        return self._call(K.O_START_PRODUCT, m)
 
     def add_string(self, lang: StrLang) -> int:
         """Start state just after the opening quote of a JSON string in `lang`.
@@ -560,27 +557,26 @@ class Lexer:
         return self._product(rest, json)
 
     def _product(self, conjs: list, json: bool) -> int:
-        raw = self._raw_any()
+        self._raw_any()
         number: dict = {}
         clauses = []
         for conj in conjs:
             length = any(isinstance(a, Length) for a, _ in conj)
             for a, _ in conj:
                 if length and isinstance(a, (Pattern, _Union)):
-                    _prepare(a).with_distances()
+                    _prepare(a, self._lb).with_distances(self._lb)
             clauses.append([2 * number.setdefault(a, len(number)) + bool(yes) for a, yes in conj])
         comps = [self._component(a, json) for a in number]
         m = self._new_product(comps, clauses, json)
         self._patterns[m] = " with ".join(repr(a.source)[:80] if isinstance(a, Pattern) else type(a).__name__.lower()
                                           for a in list(number)[:4])
-        del raw
-        return self._call(_START_PRODUCT, m)
+        return self._call(K.O_START_PRODUCT, m)
 
     def _any(self, lo: int, hi: int) -> int:
         if not self._minimal and lo == 0 and hi == K.INF:
             return STR
         self._grow_any()
-        return K.lx_call(self._lb, _ANY, lo, hi, 1)
+        return K.lx_call(self._lb, K.O_ANY, lo, hi, 1)
 
     # -------------------------------------------------- stepping from Python
 
@@ -592,7 +588,7 @@ class Lexer:
         """Next state over byte `b`, or LX_DEAD; `q` may be a static string state."""
         if q < LX_BASE:
             return -1 if q < 0 else int(static_table[q, b])
-        return self._call(_STEP, q, b)
+        return self._call(K.O_STEP, q, b)
 
     def run(self, q: int, data: bytes) -> int:
         """The state after all of `data`, or LX_DEAD."""
@@ -606,27 +602,27 @@ class Lexer:
         """Label with which the lexeme may end at `q`, or -1."""
         if q < LX_BASE:
             return 1 if q == STR else -1
-        return self._call(_LABEL, q)
+        return self._call(K.O_LABEL, q)
 
     def escape(self, q: int) -> bool:
         """Is `q` right after a backslash?"""
-        return q == 8 if q < LX_BASE else bool(K.lx_call(self._lb, _ESCAPE, q, 0, 0))
+        return q == 8 if q < LX_BASE else bool(K.lx_call(self._lb, K.O_ESCAPE, q, 0, 0))
 
     def range(self, q: int) -> tuple[int, int]:
         """Labels reachable from a literal-trie state, half-open."""
-        return (0, 1 << 31) if q < LX_BASE else tuple(K.lx_call(self._lb, _RANGE, q, j, 0) for j in (0, 1))
+        return (0, 1 << 31) if q < LX_BASE else tuple(K.lx_call(self._lb, K.O_RANGE, q, j, 0) for j in (0, 1))
 
     def range2(self, q: int) -> tuple[int, int]:
         """The second range of labels (see ``lx_range2``)."""
-        return (0, 0) if q < LX_BASE else tuple(K.lx_call(self._lb, _RANGE2, q, j, 0) for j in (0, 1))
+        return (0, 0) if q < LX_BASE else tuple(K.lx_call(self._lb, K.O_RANGE2, q, j, 0) for j in (0, 1))
 
     def rep(self, q: int) -> int:
         """The state that stands for `q` in caches of token regions."""
-        return q if q < LX_BASE else K.lx_call(self._lb, _REP, q, 0, 0)
+        return q if q < LX_BASE else K.lx_call(self._lb, K.O_REP, q, 0, 0)
 
     def anylen(self, q: int) -> tuple[int, int]:
         """(lo, hi) characters still needed and allowed of an any-string state, else (-1, -1)."""
-        return (-1, -1) if q < LX_BASE else tuple(K.lx_call(self._lb, _ANYLEN, q, j, 0) for j in (0, 1))
+        return (-1, -1) if q < LX_BASE else tuple(K.lx_call(self._lb, K.O_ANYLEN, q, j, 0) for j in (0, 1))
 
     def contains(self, lang: StrLang, text: str) -> bool:
         """Is the decoded string `text` in `lang`?"""
@@ -638,5 +634,5 @@ class Lexer:
         for b in data:
             if q < 0:
                 return False
-            q = self._call(_STEP, q, b)
+            q = self._call(K.O_STEP, q, b)
         return q >= 0 and self.label(q) >= 0

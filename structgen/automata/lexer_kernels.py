@@ -35,8 +35,10 @@ Costs: a memo hit is four loads (about 2 ns); a new DFA state 0.2-2 us.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from llvmlite import ir
-from numba import njit, types
+from numba import cfunc, njit, types
 from numba.extending import intrinsic
 
 from .static_dfa import LX_BASE
@@ -73,6 +75,7 @@ B_Q, B_CQ = 384, 392                  # search queue: (state, parent) pairs
 B_RAWANY = 400                        # first of 8 states: any text, raw
 B_STAGE = 408                         # bytes, B_STAGE2: int32, written by Python
 B_STAGE2 = 416
+B_SLOW = 424                          # address of the compiled `slow_kernel`
 
 NEED_ROOM, NEED_LABEL, NEED_STATE_LABEL, NEED_FUEL_STATES, NEED_FUEL_STEPS = 1, 2, 3, 4, 5
 
@@ -139,7 +142,45 @@ def _lowest(typingctx, value):
     return types.int64(types.int64), code
 
 
-_jit = njit(nogil=True, cache=True, error_model="numpy")
+
+def _jit(function):
+    """``njit`` for helpers: compiled once, not again for each constant argument,
+    and without the wrappers that only calls from Python need."""
+    kernel = njit(nogil=True, cache=True, error_model="numpy", no_cpython_wrapper=True,
+                  no_cfunc_wrapper=True)(function)
+    template = kernel.get_call_template
+
+    def get_call_template(args, kws):
+        return template(tuple(types.unliteral(a) for a in args), kws)
+
+    kernel.get_call_template = get_call_template
+    return kernel
+
+
+@intrinsic
+def _call_address(typingctx, address, lb, op, a, b, c):
+    """Call ``int64 f(int64 * 5)`` at an address."""
+    word = ir.IntType(64)
+
+    def code(context, builder, sig, args):
+        kind = ir.FunctionType(word, [word] * 5)
+        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+
+    return types.int64(*[types.int64] * 6), code
+
+
+# Everything that is not a memo hit is an operation of one separately compiled
+# kernel, called by address: kernels that inline the hot paths stay small, and
+# long call chains are not compiled again into each of their callers.
+(O_STEP, O_LABEL, O_WORDS, O_ANY, O_GIVEN, O_PREPARE, O_NEW_DFA, O_START_DFA, O_NEW_PRODUCT, O_START_PRODUCT,
+ O_REHASH, O_ANSWER, O_RAW_ANY, O_DISTANCES, O_SHORTEST, O_RANGE, O_RANGE2, O_REP, O_ANYLEN, O_ESCAPE, O_FEED,
+ O_DECODED, O_DFA_SUCC, O_DFA_CLOSE, O_PROD_SUCC, O_PROD_CLOSE, O_PROD_LABEL, O_QUICK, O_ALIVE, O_SOME,
+ O_HEX_ALIVE, O_STEP_MISS, O_ESC_OPEN, O_ESC_STEP, O_ESC_RANGE, O_NEXT_ANY, O_POINT) = range(37)
+
+
+@_jit
+def _go(lb, op, a, b, c):
+    return _call_address(ld64(lb + B_SLOW), lb, op, a, b, c)
 
 
 # --------------------------------------------------------------------- tries
@@ -491,7 +532,7 @@ def _dfa_start(lb, m):
         x = ld32(nfa + 4 * (ld32(nfa + 4 * N_START) + j))
         st32(at + 4 * j, x)
         h = _mix(h, x)
-    return _dfa_close(lb, m, h, size)
+    return _go(lb, O_DFA_CLOSE, m, h, size)
 
 
 @_jit
@@ -525,24 +566,7 @@ def _dfa_succ(lb, s, b):
             st32(at + 4 * size, x)
             h = _mix(h, x)
             size += 1
-    return _dfa_close(lb, m, h, size)
-
-
-@_jit
-def _dfa_step(lb, q, b):
-    """Decoded step of a DFA state, through its memo row."""
-    s = ld64(lb + B_S) + 64 * (q - LX_BASE)
-    col = ld16(ld64(lb + B_C) + 2 * (ld64(s + S_RMAP) + b))
-    t = ld32(ld64(lb + B_T) + 4 * (ld64(s + S_ROW) + col))
-    if t >= LX_DEAD:
-        return t
-    t = _room(lb)
-    if t < 0:
-        return t
-    col += _row(lb, s)
-    t = _dfa_succ(lb, s, b)
-    st32(ld64(lb + B_T) + 4 * col, t)
-    return t
+    return _go(lb, O_DFA_CLOSE, m, h, size)
 
 
 # ------------------------------------------------------------------ products
@@ -671,17 +695,12 @@ def _prod_succ(lb, s, b):
         v = ld64(pool + 8 * (old + 1 + j))
         if v >= 0:
             kind = ld64(pool + 8 * (comps + j))
-            if kind == C_DFA:
-                v = _dfa_step(lb, v, b)
+            if kind != C_LENGTH:
+                v = _go(lb, O_DECODED, v, b, 0)
                 if v <= LX_NEED:
                     return v
-                if v >= 0 and (v < LX_BASE or v >= AL_BASE or any0 <= v < any0 + 8):
+                if kind == C_DFA and v >= 0 and (v < LX_BASE or v >= AL_BASE or any0 <= v < any0 + 8):
                     v = ALWAYS
-            elif kind == C_TRIE:
-                base = v & ~(TRIE_BASE - 1)
-                v = _trie(lb, v - base, b)
-                if v >= 0:
-                    v += base
             elif u == 0:              # a length counts at the first byte
                 if v & INF == 0:
                     v = -1
@@ -693,7 +712,7 @@ def _prod_succ(lb, s, b):
                     if v == INF:
                         v = ALWAYS
         st64(new + 8 + 8 * j, v)
-    return _prod_close(lb, m)
+    return _go(lb, O_PROD_CLOSE, m, 0, 0)
 
 
 @_jit
@@ -812,10 +831,10 @@ def _alive(lb, q):
     while head < tail and out == 0:
         s = s0 + 64 * ld64(queue + 16 * head)
         rec = ld64(lb + B_M) + 128 * (ld64(s + S_KIND) >> 8)
-        out = _prod_label(lb, s)
+        out = _go(lb, O_PROD_LABEL, s, 0, 0)
         if out <= LX_NEED:
             break
-        sure = 1 if out >= 0 else _quick(lb, s)
+        sure = 1 if out >= 0 else _go(lb, O_QUICK, s, 0, 0)
         out = 0
         if sure >= 0:
             out = sure
@@ -839,7 +858,7 @@ def _alive(lb, q):
             t = ld32(at)
             out = 0
             if t == UNKNOWN:
-                t = _prod_succ(lb, s, ld16(ld64(lb + B_C) + 2 * (reps + col)))
+                t = _go(lb, O_PROD_SUCC, s, ld16(ld64(lb + B_C) + 2 * (reps + col)), 0)
                 if t == LX_NEED or t == LX_FUEL:
                     out = t
                     break
@@ -893,7 +912,7 @@ def _checked(lb, t):
     s = ld64(lb + B_S) + 64 * (t - LX_BASE)
     if ld64(s + S_HASH) & 3 == V_LIVE:
         return t
-    r = _alive(lb, t)
+    r = _go(lb, O_ALIVE, t, 0, 0)
     return t if r == 1 else LX_DEAD if r == 0 else r
 
 
@@ -916,9 +935,9 @@ def _decoded(lb, q, b):
     col += _row(lb, s)                # before anything below uses up the room
     if t == UNKNOWN:
         if ld64(s + S_KIND) & 0xFF == K_DFA:
-            t = _dfa_succ(lb, s, b)
+            t = _go(lb, O_DFA_SUCC, s, b, 0)
         else:
-            t = _prod_succ(lb, s, b)
+            t = _go(lb, O_PROD_SUCC, s, b, 0)
     else:
         t = -10 - t
     t = _checked(lb, t)
@@ -930,11 +949,11 @@ def _decoded(lb, q, b):
 # ------------------------------------------------------------------- escapes
 
 @_jit
-def _feed(lb, q, cp):
+def _point(lb, q, cp):
     """Decoded step over a whole code point."""
     n = _utf8_len(cp)
     for d in range(n):
-        q = _decoded(lb, q, _utf8(cp, n, d))
+        q = _go(lb, O_DECODED, q, _utf8(cp, n, d), 0)
         if q < 0:
             break
     return q
@@ -948,7 +967,7 @@ def _some(lb, q, lo, hi):
         n = _utf8_len(x)
         s = q
         for d in range(n):
-            s = _decoded(lb, s, _utf8(x, n, d))
+            s = _go(lb, O_DECODED, s, _utf8(x, n, d), 0)
             shift = 6 * (n - 1 - d)
             last = x | (1 << shift) - 1
             if s <= LX_NEED:
@@ -999,15 +1018,15 @@ def _hex_alive(lb, base, v, k):
     if ld64(lb + B_MINIMAL):
         for cp in range(a, min(c, 31) + 1):
             if _lone(cp):
-                r = _decoded(lb, base, cp)
+                r = _go(lb, O_DECODED, base, cp, 0)
                 if r != LX_DEAD:
                     return 1 if r >= 0 else r
         return 0
-    r = _some(lb, base, a, min(c, 0xD7FF))
+    r = _go(lb, O_SOME, base, a, min(c, 0xD7FF))
     if r == 0:
-        r = _some(lb, base, max(a, 0xE000), c)
+        r = _go(lb, O_SOME, base, max(a, 0xE000), c)
     if r == 0 and c >= 0xD800 and a <= 0xDBFF:
-        r = _some(lb, base, 0x10000 + (max(a, 0xD800) - 0xD800 << 10),
+        r = _go(lb, O_SOME, base, 0x10000 + (max(a, 0xD800) - 0xD800 << 10),
                   0x103FF + (min(c, 0xDBFF) - 0xD800 << 10))
     return r
 
@@ -1018,12 +1037,12 @@ def _esc_open(lb, base):
     r = 0
     if ld64(lb + B_MINIMAL):
         for j in range(34):
-            r = _decoded(lb, base, j if j < 32 else 0x22 if j == 32 else 0x5C)
+            r = _go(lb, O_DECODED, base, j if j < 32 else 0x22 if j == 32 else 0x5C, 0)
             if r != LX_DEAD:
                 break
         r = 1 if r >= 0 else 0 if r == LX_DEAD else r
     else:
-        r = _some(lb, base, 0, 0x10FFFF)
+        r = _go(lb, O_SOME, base, 0, 0x10FFFF)
     if r <= 0:
         return LX_DEAD if r == 0 else r
     return _esc_state(lb, base, 0)
@@ -1042,10 +1061,10 @@ def _esc_step(lb, s, b):
     phase, k, v, high = e & 7, e >> 3 & 3, e >> 5 & 0xFFFF, e >> 24
     if phase == 0:
         if b == 0x75:
-            r = _hex_alive(lb, base, 0, 0)
+            r = _go(lb, O_HEX_ALIVE, base, 0, 0)
             return _esc_state(lb, base, 1) if r == 1 else LX_DEAD if r == 0 else r
         cp = _short(b, minimal)
-        return LX_DEAD if cp < 0 else _feed(lb, base, cp)
+        return LX_DEAD if cp < 0 else _go(lb, O_POINT, base, cp, 0)
     if phase == 2:
         return _esc_state(lb, base, 3 | high << 24) if b == 0x5C else LX_DEAD
     if phase == 3:
@@ -1062,16 +1081,16 @@ def _esc_step(lb, s, b):
     k += 1
     if phase == 1:
         if k < 4:
-            r = _hex_alive(lb, base, v, k)
+            r = _go(lb, O_HEX_ALIVE, base, v, k)
             return _esc_state(lb, base, 1 | k << 3 | v << 5) if r == 1 else LX_DEAD if r == 0 else r
         if minimal:
-            return _decoded(lb, base, v) if _lone(v) else LX_DEAD
+            return _go(lb, O_DECODED, base, v, 0) if _lone(v) else LX_DEAD
         if v < 0xD800 or v > 0xDFFF:
-            return _feed(lb, base, v)
+            return _go(lb, O_POINT, base, v, 0)
         if v > 0xDBFF:
             return LX_DEAD
         high = v - 0xD800
-        r = _some(lb, base, 0x10000 + (high << 10), 0x103FF + (high << 10))
+        r = _go(lb, O_SOME, base, 0x10000 + (high << 10), 0x103FF + (high << 10))
         return _esc_state(lb, base, 2 | high << 24) if r == 1 else LX_DEAD if r == 0 else r
     a = max(v << 4 * (4 - k), 0xDC00)
     c = min((v + 1 << 4 * (4 - k)) - 1, 0xDFFF)
@@ -1079,46 +1098,41 @@ def _esc_step(lb, s, b):
         return LX_DEAD
     start = 0x10000 + (high << 10) - 0xDC00
     if k == 4:
-        return _feed(lb, base, start + v)
-    r = _some(lb, base, start + a, start + c)
+        return _go(lb, O_POINT, base, start + v, 0)
+    r = _go(lb, O_SOME, base, start + a, start + c)
     return _esc_state(lb, base, 4 | k << 3 | v << 5 | high << 24) if r == 1 else LX_DEAD if r == 0 else r
 
 
 # ----------------------------------------------------- what the engine calls
 
 @_jit
-def _row_miss(lb, q, b):
-    """Step of a row state that its memo row does not know yet."""
+def _step_miss(lb, q, b):
+    """A step that the hot paths of lx_step do not cover."""
+    if q >= AL_BASE:
+        if q < TRIE_BASE:
+            return _any_next(lb, q, b)
+        if q < RTRIE_BASE:
+            if b < 0x20 or b == 0x22:
+                return LX_DEAD
+            if b == 0x5C:
+                return _go(lb, O_ESC_OPEN, q, 0, 0)
+        t = _trie(lb, q & (TRIE_BASE - 1), b)
+        return t if t < 0 else t | q & ~(TRIE_BASE - 1)
     s = ld64(lb + B_S) + 64 * (q - LX_BASE)
     kind = ld64(s + S_KIND)
+    t = _room(lb)
+    if t < 0:
+        return t
+    col = ld16(ld64(lb + B_C) + 2 * (ld64(s + S_JMAP) + b)) + _row(lb, s)
     if kind & 0xFF == K_ESC:
-        t = _room(lb)
-        if t < 0:
-            return t
-        t = _esc_step(lb, s, b)
+        t = _go(lb, O_ESC_STEP, s, b, 0)
     elif b == 0x5C and ld64(ld64(lb + B_M) + 128 * (kind >> 8) + M_JSON):
-        t = _room(lb)
-        if t < 0:
-            return t
-        t = _esc_open(lb, q)
+        t = _go(lb, O_ESC_OPEN, q, 0, 0)
     else:
-        return _decoded(lb, q, b)
-    if t >= LX_DEAD and _room(lb) == 1:
-        col = ld16(ld64(lb + B_C) + 2 * (ld64(s + S_JMAP) + b))
-        st32(ld64(lb + B_T) + 4 * (_row(lb, s) + col), t)
+        return _go(lb, O_DECODED, q, b, 0)
+    if t >= LX_DEAD:
+        st32(ld64(lb + B_T) + 4 * col, t)
     return t
-
-
-@_jit
-def _trie_miss(lb, q, b):
-    """Step of a trie state off the first word's next byte, or over an escape."""
-    if q < RTRIE_BASE:
-        if b < 0x20 or b == 0x22:
-            return LX_DEAD
-        if b == 0x5C:
-            return _esc_open(lb, q)
-    t = _trie(lb, q & (TRIE_BASE - 1), b)
-    return t if t < 0 else t | q & ~(TRIE_BASE - 1)
 
 
 @_jit
@@ -1130,19 +1144,20 @@ def lx_step(lb, q, b):
         t = ld32(ld64(lb + B_T) + 4 * (ld64(s + S_ROW) + col))
         if t >= LX_DEAD:
             return t
-        return _row_miss(lb, q, b)
+        return _go(lb, O_STEP_MISS, q, b, 0)
     if q >= TRIE_BASE:
         if b == ld8(ld64(lb + B_W8) + (q & (TRIE_BASE - 1))) and b > 0x22 and b != 0x5C:
             return q + 1
-        return _trie_miss(lb, q, b)
+        return _go(lb, O_STEP_MISS, q, b, 0)
     if q & 31 == 0:
         r = ld64(lb + B_A) + 32 * (q - AL_BASE >> 5)
         k = ld64(r + 24)
         if k < 0:
-            return _any_next(lb, q, b)
+            return _go(lb, O_STEP_MISS, q, b, 0)
         t = lds8(ld64(lb + B_UJ) + b)
         return t if t < 0 else AL_BASE + 32 * k + t
-    return _any_next(lb, q, b)
+    t = lds8(ld64(lb + B_UJ) + 256 * (q & 31) + b)
+    return t if t < 0 else q - (q & 31) + t
 
 
 @_jit
@@ -1151,7 +1166,7 @@ def lx_label(lb, q):
     if q < AL_BASE:
         s = ld64(lb + B_S) + 64 * (q - LX_BASE)
         label = ld64(s + S_LABEL)
-        return label if label != NO_LABEL else _label_miss(lb, s)
+        return label if label != NO_LABEL else _go(lb, O_PROD_LABEL, s, 0, 0)
     if q >= TRIE_BASE:
         p = q & (TRIE_BASE - 1)
         if ld8(ld64(lb + B_W8) + p) != 0xFF:
@@ -1159,12 +1174,6 @@ def lx_label(lb, q):
         return ld32(ld64(lb + B_VL) + 4 * ld32(ld64(lb + B_WW) + 4 * p))
     r = ld64(lb + B_A) + 32 * (q - AL_BASE >> 5)
     return ld64(r + 16) if q & 31 == 0 and ld64(r) == 0 else -1
-
-
-@_jit
-def _label_miss(lb, s):
-    room = _room(lb)
-    return room if room < 0 else _prod_label(lb, s)
 
 
 @_jit
@@ -1186,8 +1195,8 @@ def _labels(lb, w, hi):
 
 
 @_jit
-def _escape_range(lb, s, second):
-    """Labels still reachable from inside an escape of a trie; `second`: see lx_range2."""
+def _escape_range(lb, s, second, end):
+    """First label (or, with `end`, the one after the last) still reachable from inside an escape of a trie; `second`: see lx_range2."""
     p, e = ld64(s + S_DATA) & (TRIE_BASE - 1), ld64(s + S_LEN)
     phase, k, v, high = e & 7, e >> 3 & 3, e >> 5 & 0xFFFF, e >> 24
     if phase >= 2:
@@ -1205,16 +1214,19 @@ def _escape_range(lb, s, second):
         if a <= 0xDBFF and c >= 0xD800:
             # A high surrogate is possible: code points beyond the BMP, and, after
             # the single digit D, U+D000..D7FF as well.
-            if a < 0xD800 and not second:
+            if a < 0xD800 and second == 0:
                 c = 0xD7FF
             else:
+                if a >= 0xD800 and second == 1:
+                    return 0
                 a, c = 0x10000 + (max(a, 0xD800) - 0xD800 << 10), 0x103FF + (min(c, 0xDBFF) - 0xD800 << 10)
-                second = False
+                second = 0
         if ld64(lb + B_MINIMAL):
             c = min(c, 0x1F)
-    if second:
-        return 0, 0
-    return _labels(lb, _trie_bound(lb, p, a), _trie_bound(lb, p, c + 1))
+    if second == 1:
+        return 0
+    lo, hi = _labels(lb, _trie_bound(lb, p, a), _trie_bound(lb, p, c + 1))
+    return hi if end else lo
 
 
 @_jit
@@ -1226,7 +1238,7 @@ def lx_range(lb, q):
     if q < AL_BASE:
         s = ld64(lb + B_S) + 64 * (q - LX_BASE)
         if ld64(s + S_KIND) & 0xFF == K_ESC and ld64(s + S_DATA) >= TRIE_BASE:
-            return _escape_range(lb, s, False)
+            return _go(lb, O_ESC_RANGE, s, 0, 0), _go(lb, O_ESC_RANGE, s, 0, 1)
     return 0, 1 << 31
 
 
@@ -1239,7 +1251,7 @@ def lx_range2(lb, q):
     s = ld64(lb + B_S) + 64 * (q - LX_BASE)
     if ld64(s + S_KIND) & 0xFF != K_ESC or ld64(s + S_DATA) < TRIE_BASE:
         return 0, 0
-    return _escape_range(lb, s, True)
+    return _go(lb, O_ESC_RANGE, s, 1, 0), _go(lb, O_ESC_RANGE, s, 1, 1)
 
 
 @_jit
@@ -1524,7 +1536,7 @@ def _start_product(lb, m):
     st64(tup, 0)
     for j in range(k):
         st64(tup + 8 + 8 * j, ld64(pool + 8 * (ld64(rec + M_COMPS) + k + j)))
-    return _checked(lb, _prod_close(lb, m))
+    return _checked(lb, _go(lb, O_PROD_CLOSE, m, 0, 0))
 
 
 @_jit
@@ -1579,7 +1591,7 @@ def _shortest(lb, args):
     while head < tail:
         q = ld64(queue + 24 * head)
         u = q if q < 16 else q - 32
-        label = lx_label(lb, q) if q >= LX_BASE else 1 if q == 0 else -1
+        label = _go(lb, O_LABEL, q, 0, 0) if q >= LX_BASE else 1 if q == 0 else -1
         if label == LX_NEED or label == LX_FUEL:
             return label
         if label >= 0:
@@ -1591,7 +1603,7 @@ def _shortest(lb, args):
                 return head
         for b in range(256):
             if q >= LX_BASE:
-                t = lx_step(lb, q, b)
+                t = _go(lb, O_STEP, q, b, 0)
             else:
                 t = lds8(ld64(lb + B_UJ) + 256 * u + b)
                 t = t if t < 16 else t + 32
@@ -1615,52 +1627,98 @@ def _shortest(lb, args):
 
 
 @_jit
-def lx_call(lb, op, a, b, c):
-    """One entry for everything Python asks; see lexer.py for the operations."""
-    if op == 0:
-        return lx_step(lb, a, b)
-    if op == 1:
-        return lx_label(lb, a)
-    if op == 2:
-        return _add_words(lb, a, b)
-    if op == 3:
-        return _any(lb, 0, a, b, c)
-    if op == 4:
-        return _given(lb, a, b, c)
-    if op == 5:
-        return _prepare(a)
-    if op == 6:
-        return _new_dfa(lb, a, b)
-    if op == 7:
-        return _dfa_start(lb, a)
-    if op == 8:
-        return _new_product(lb, a, b)
-    if op == 9:
+def _feed(lb, q, size):
+    """Run `size` staged bytes from `q`."""
+    for j in range(size):
+        q = lx_step(lb, q, ld8(ld64(lb + B_STAGE) + j))
+        if q < 0:
+            break
+    return q
+
+
+def _slow(lb, op, a, b, c):
+    if op < O_REHASH:
+        if op == O_STEP:
+            return lx_step(lb, a, b)
+        if op == O_LABEL:
+            return lx_label(lb, a)
+        if op == O_WORDS:
+            return _add_words(lb, a, b)
+        if op == O_ANY:
+            return _any(lb, 0, a, b, c)
+        if op == O_GIVEN:
+            return _given(lb, a, b, c)
+        if op == O_PREPARE:
+            return _prepare(a)
+        if op == O_NEW_DFA:
+            return _new_dfa(lb, a, b)
+        if op == O_START_DFA:
+            return _dfa_start(lb, a)
+        if op == O_NEW_PRODUCT:
+            return _new_product(lb, a, b)
         return _start_product(lb, a)
-    if op == 10:
-        return _rehash(lb)
-    if op == 11:
-        return _answer(lb, a, b, c)
-    if op == 12:
-        return _raw_any(lb, a)
-    if op == 13:
-        return _distances(a)
-    if op == 14:
-        return _shortest(lb, a)
-    if op == 15:
-        return lx_range(lb, a)[b]
-    if op == 16:
-        return lx_range2(lb, a)[b]
-    if op == 17:
-        return lx_rep(lb, a)
-    if op == 18:
-        return lx_anylen(lb, a)[b]
-    if op == 19:
-        return lx_escape(lb, a)
-    if op == 20:                      # run staged bytes, decoded reading, from a
-        for j in range(b):
-            a = _decoded(lb, a, ld8(ld64(lb + B_STAGE) + j))
-            if a < 0:
-                break
-        return a
+    if op < O_DECODED:
+        if op == O_REHASH:
+            return _rehash(lb)
+        if op == O_ANSWER:
+            return _answer(lb, a, b, c)
+        if op == O_RAW_ANY:
+            return _raw_any(lb, a)
+        if op == O_DISTANCES:
+            return _distances(a)
+        if op == O_SHORTEST:
+            return _shortest(lb, a)
+        if op == O_RANGE:
+            return lx_range(lb, a)[b]
+        if op == O_RANGE2:
+            return lx_range2(lb, a)[b]
+        if op == O_REP:
+            return lx_rep(lb, a)
+        if op == O_ANYLEN:
+            return lx_anylen(lb, a)[b]
+        if op == O_ESCAPE:
+            return lx_escape(lb, a)
+        return _feed(lb, a, b)
+    if op == O_DECODED:
+        return _decoded(lb, a, b)
+    if op == O_DFA_SUCC:
+        return _dfa_succ(lb, a, b)
+    if op == O_DFA_CLOSE:
+        return _dfa_close(lb, a, b, c)
+    if op == O_PROD_SUCC:
+        return _prod_succ(lb, a, b)
+    if op == O_PROD_CLOSE:
+        return _prod_close(lb, a)
+    if op == O_PROD_LABEL:
+        return _prod_label(lb, a)
+    if op == O_QUICK:
+        return _quick(lb, a)
+    if op == O_ALIVE:
+        return _alive(lb, a)
+    if op == O_SOME:
+        return _some(lb, a, b, c)
+    if op == O_HEX_ALIVE:
+        return _hex_alive(lb, a, b, c)
+    if op == O_STEP_MISS:
+        return _step_miss(lb, a, b)
+    if op == O_ESC_OPEN:
+        return _esc_open(lb, a)
+    if op == O_ESC_STEP:
+        return _esc_step(lb, a, b)
+    if op == O_ESC_RANGE:
+        return _escape_range(lb, a, b, c)
+    if op == O_POINT:
+        return _point(lb, a, b)
     return -1
+
+
+@lru_cache(maxsize=None)
+def slow_kernel():
+    """The compiled slow kernel; its ``address`` goes into every block."""
+    return cfunc("int64(int64, int64, int64, int64, int64)", cache=True, nopython=True, error_model="numpy")(_slow)
+
+
+@njit(nogil=True, cache=True)
+def lx_call(lb, op, a, b, c):
+    """Operation `op` (O_...) of the slow kernel: the one entry from Python."""
+    return _call_address(ld64(lb + B_SLOW), lb, op, a, b, c)
