@@ -144,6 +144,7 @@ class Builder:
         self.size = 0                               # edges so far
         self.loose = False                          # may there be unproductive states?
         self._look_ids: dict[int, int] = {}
+        self._same: dict[tuple, int] = {}
         self._suffixes: dict[tuple[int, int], int] = {}
 
     # -- states ------------------------------------------------------------
@@ -154,6 +155,16 @@ class Builder:
         self.count(cont)
         self.states.append(cont)
         return len(self.states) - 1
+
+    def shared(self, cont: _Cont) -> int:
+        """A state for `cont`: an old one where one does the same, so that common endings are shared."""
+        if cont.guarded or cont.ends:
+            return self.new(cont)
+        key = (cont.accept, tuple(cont.edges))
+        state = self._same.get(key)
+        if state is None:
+            state = self._same[key] = self.new(cont)
+        return state
 
     def count(self, cont: _Cont) -> None:
         self.size += len(cont.edges) + len(cont.guarded)
@@ -168,7 +179,7 @@ class Builder:
                 state = self.universal_state()
             else:
                 here = cont.inside()
-                state = self.new(here) if here.alive else _DEAD
+                state = self.shared(here) if here.alive else _DEAD
             cont.state = state
         return state
 

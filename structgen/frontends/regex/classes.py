@@ -71,7 +71,16 @@ def negate(ranges: Ranges) -> Ranges:
 
 def intersect(a: Ranges, b: Ranges) -> Ranges:
     """The scalar values in both."""
-    return normalize((max(x, u), min(y, v)) for x, y in a for u, v in b if max(x, u) <= min(y, v))
+    out, i, j = [], 0, 0
+    while i < len(a) and j < len(b):
+        lo, hi = max(a[i][0], b[j][0]), min(a[i][1], b[j][1])
+        if lo <= hi:
+            out.append((lo, hi))
+        if a[i][1] < b[j][1]:
+            i += 1
+        else:
+            j += 1
+    return normalize(out)
 
 
 ECMA_DOT: Ranges = negate(LINE_TERMINATORS)
