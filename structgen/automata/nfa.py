@@ -18,6 +18,7 @@ a continuation that may go on to U unconditionally *is* U.
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import chain
 from typing import Optional
 
 import numpy as np
@@ -72,15 +73,18 @@ class ByteNFA:
 
     __slots__ = ("n", "start", "src", "dst", "lo", "hi", "accept", "universal")
 
-    def __init__(self, states: "list[list[Edge]]", accept: list[bool], start: list[int], universal: int):
-        self.n = len(states)
+    def __init__(self, rows: "list[list[Edge]]", accept: list[bool], start: list[int], universal: int,
+                 number: Optional[list[int]] = None):
+        self.n = len(rows)
         self.start = np.array(start, np.int32)
-        flat = [edge for edges in states for edge in edges]
-        columns = np.array(flat, np.int32).reshape(-1, 3)
-        self.src = np.repeat(np.arange(self.n, dtype=np.int32), [len(edges) for edges in states])
+        counts = [len(row) for row in rows]
+        flat = chain.from_iterable(chain.from_iterable(rows))
+        columns = np.fromiter(flat, np.int32, 3 * sum(counts)).reshape(-1, 3)
+        self.src = np.repeat(np.arange(self.n, dtype=np.int32), counts)
         self.lo = columns[:, 0].astype(np.uint8)
         self.hi = columns[:, 1].astype(np.uint8)
-        self.dst = np.ascontiguousarray(columns[:, 2])
+        dst = columns[:, 2]
+        self.dst = np.ascontiguousarray(dst) if number is None else np.array(number, np.int32)[dst]
         self.accept = np.array(accept, np.bool_)
         self.universal = universal
 
@@ -142,6 +146,7 @@ class Builder:
         self.looks: list[Look] = []
         self.universal = -1
         self.size = 0                               # edges so far
+        self.loops = False
         self.loose = False                          # may there be unproductive states?
         self._look_ids: dict[int, int] = {}
         self._same: dict[tuple, int] = {}
@@ -173,14 +178,14 @@ class Builder:
 
     def state(self, cont: _Cont) -> int:
         """The state of a continuation that characters lead to."""
-        state = cont.state
-        if state is None:
-            if _EPS_U in cont.edges:
-                state = self.universal_state()
-            else:
-                here = cont.inside()
-                state = self.shared(here) if here.alive else _DEAD
-            cont.state = state
+        if _EPS_U in cont.edges:
+            state = self.universal_state()
+        elif cont.guarded or cont.ends:
+            here = cont.inside()
+            state = self.shared(here) if here.alive else _DEAD
+        else:
+            state = self.shared(cont) if cont.edges or cont.accept else _DEAD
+        cont.state = state
         return state
 
     def universal_state(self) -> int:
@@ -210,8 +215,13 @@ class Builder:
                 target = self.state(cont)
             if target == _DEAD:
                 return _NOTHING
-            return [(lo, hi, target if child < 0 else self.suffix(child, target))
-                    for lo, hi, child in utf8_class(node.ranges)], (), False
+            utf8 = node.utf8
+            if utf8 is None:
+                utf8 = node.utf8 = utf8_class(node.ranges)
+            if len(utf8) == 1 and utf8[0][2] < 0:
+                lo, hi, _ = utf8[0]
+                return [(lo, hi, target)], (), False
+            return [(lo, hi, target if child < 0 else self.suffix(child, target)) for lo, hi, child in utf8], (), False
         if kind is Cat:
             return self.cat(node.items, cont)
         if kind is Repeat:
@@ -238,8 +248,9 @@ class Builder:
             return [], (), True
         result = self.enter(items[-1], cont)
         for i in range(len(items) - 2, -1, -1):
-            cont = self.joined(result, cont)
-            result = self.prepend(self.enter(items[i], cont), result)
+            cont = _Cont(result[0], False, result[1]) if result[2] is False else self.joined(result, cont)
+            more = self.enter(items[i], cont)
+            result = more if more[2] is False else self.prepend(more, result)
         return result
 
     def repeat(self, node: Repeat, cont: _Cont) -> tuple:
@@ -273,6 +284,7 @@ class Builder:
 
     def loop(self, item: Node, cont: _Cont) -> tuple:
         """One or more of `item`."""
+        self.loops = True
         loop = _Cont([], False)
         loop.state = state = self.new(loop)
         loop.edges = [(-1, -1, state)]              # stands for what is not yet known
@@ -359,10 +371,12 @@ class Builder:
             first = _Cont(edges, first.accept or _JUST_BEGIN in first.ends,
                           tuple([(guards - _JUST_BEGIN, e) for guards, e in first.guarded if guards != _JUST_BEGIN]),
                           tuple([guards - _JUST_BEGIN for guards in first.ends if guards != _JUST_BEGIN]))
-        return self.state(first)
+        return self.state(first) if first.state is None else first.state
 
     def close(self) -> None:
         """Replace epsilon edges by what they lead to."""
+        if not self.loops:
+            return
         for cont in self.states:
             for edge in cont.edges:
                 if edge[0] < 0:
@@ -448,8 +462,8 @@ def layout(rows: "list[list[Edge]]", accept: list[bool], start: int, universal: 
         if len(alive) < len(order):
             rows = [[e for e in row if e[2] in alive] for row in rows]
             return layout(rows, accept, start, universal, False)
-    return ByteNFA([[(lo, hi, number[dst]) for lo, hi, dst in rows[state]] for state in order],
-                   [accept[state] for state in order], [0], number[universal] if universal >= 0 else -1)
+    return ByteNFA([rows[state] for state in order], [accept[state] for state in order], [0],
+                   number[universal] if universal >= 0 else -1, number)
 
 
 EMPTY_NFA = ByteNFA([], [], [], -1)

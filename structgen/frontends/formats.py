@@ -14,7 +14,7 @@ is left out.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Callable, Union
+from typing import Callable, Optional, Union
 
 from ..errors import RegexError
 from ..grammar.strings import Length, Pattern, StrLang
@@ -102,12 +102,20 @@ def _ipv6() -> str:
     return _ipv6_source()
 
 
-_LABEL = "(?![Xx][Nn]--)[0-9A-Za-z](?:[0-9A-Za-z-]{0,61}[0-9A-Za-z])?"
+def host_label(limit: Optional[int]) -> str:
+    """RFC 1123 labels of at most `limit` letters, digits and inner hyphens that do not begin with ``xn--``."""
+    def tail(n: int) -> str:                                            # 1..n more characters, the last no hyphen
+        return f"[0-9A-Za-z-]{'*' if limit is None else f'{{0,{limit - 64 + n}}}'}[0-9A-Za-z]"
+
+    return (f"(?:[0-9A-WYZa-wyz](?:{tail(62)})?"
+            f"|[Xx](?:[0-9A-MO-Za-mo-z](?:{tail(61)})?|-{tail(61)}"
+            f"|[Nn](?:[0-9A-Za-z](?:{tail(60)})?|-[0-9A-Za-z](?:{tail(59)})?)?)?)")
 
 
 def _hostname() -> str:
-    """RFC 1123: labels of 1 to 63 letters, digits and inner hyphens (the whole: a length beside)."""
-    return rf"{_LABEL}(?:\.{_LABEL})*"
+    """RFC 1123, without A-labels (the length of the whole: an atom beside)."""
+    label = host_label(63)
+    return rf"{label}(?:\.{label})*"
 
 
 _ATEXT = r"0-9A-Za-z!#$%&'*+/=?^_`{|}~\-"

@@ -16,6 +16,7 @@ from __future__ import annotations
 import unicodedata
 from functools import lru_cache
 
+from .formats import host_label
 from .regex import parse_ecma
 from .regex.ast import BEGIN, Alt, Cat, Node, Ranges, Repeat
 from .regex.classes import ALL, chars, intersect, negate, normalize, property_ranges, ranges_of
@@ -118,7 +119,7 @@ def _dotted(label: Node) -> Node:
 def idn_hostname() -> Node:
     """The syntax tree of the format, label lengths aside."""
     s = _sets()
-    ascii_label = "(?![Xx][Nn]--)[0-9A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?"
+    ascii_label = parse_ecma(host_label(None))
     middle_dots = parse_ecma(r"l(?:\u{B7}l)+")
     joiner = Cat((chars(s["VIRAMA"]), parse_ecma(r"[\u200C\u200D]")))
     keraia = Cat((parse_ecma(r"\u{375}"), chars(s["GREEK"])))
@@ -132,14 +133,15 @@ def idn_hostname() -> Node:
     with_dot = normalize([*plain, (0x30FB, 0x30FB)])
     starts = intersect(with_dot, negate(s["MARK"]))
     kana = Cat((Repeat(Cat((chars(starts), _many(chars(with_dot)))), 0, 1), chars(s["KANA"]), _many(chars(with_dot))))
-    free = Alt((parse_ecma(ascii_label), left, kana))
+    free = Alt((ascii_label, left, kana))
     right = []
     for digits in (s["EN"], s["AN"]):
         inner = normalize([*s["R"], *digits, *s["OTHER"]])
         right.append(_labels(s["R"], inner, normalize([*s["R"], *digits]), [geresh, join]))
     strict = _labels(s["L"], intersect(s["LTR"], normalize([*s["L"], *s["EN"], *s["OTHER"]])),
                      normalize([*s["L"], *s["EN"]]), [middle_dots, keraia, based])
-    bidi = Alt((*right, strict, parse_ecma("(?![Xx][Nn]--)[A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?")))
+    lettered = Cat((parse_ecma("(?![0-9])"), ascii_label))
+    bidi = Alt((*right, strict, lettered))
     return Alt((_dotted(free), _dotted(bidi)))
 
 

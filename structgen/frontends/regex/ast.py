@@ -19,12 +19,13 @@ Ranges = tuple[tuple[int, int], ...]
 
 
 class Chars:
-    """One code point out of `ranges`."""
+    """One code point out of `ranges`; `utf8` is room for whoever compiles the class to bytes."""
 
-    __slots__ = ("ranges",)
+    __slots__ = ("ranges", "utf8")
 
     def __init__(self, ranges: Ranges):
         self.ranges = ranges
+        self.utf8: "Optional[tuple]" = None
 
 
 class Cat:
