@@ -1,0 +1,309 @@
+"""The arena of one compiled grammar: every table its kernels grow, and their owner.
+
+A compiled grammar asks the same questions over and over; the arena remembers
+the answers.  Kernels append to its tables through one block of addresses; when
+they need something only Python can make (more room, a value node that is not
+lowered yet, a label), they return ``NEED_PY`` and :meth:`Arena.serve` makes it.
+
+Locking: every kernel call happens under ``arena.lock``.  So tables may move
+when they grow, and nobody ever reads a half-written one.  Rows lie in chunks
+that never move; they go back to the tokenizer's pool when the arena goes.
+
+Memory: an arena larger than ``max_bytes`` is not cut down (ids in it may be
+referenced by any snapshot): it is *retired*.  New matchers start in a fresh
+one, a matcher that must grow further moves there by replaying its own text,
+and Python frees the old one with the last matcher or snapshot that uses it.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import Any, Callable
+
+import numpy as np
+
+from ..errors import LimitError
+from ..grammar.ir import JsonGrammar, TextGrammar
+from ..tokens import mask_kernels as mk
+from ..tokens.tables import CHUNK_ROWS, TokenTables
+from . import stack_kernels as sk
+from .lexer import Lexer
+from .lowering import Lowering
+
+__all__ = ["Arena", "ArenaFull", "MAX_BYTES"]
+
+#: Default cap on the memory of one arena, in bytes.
+MAX_BYTES = 256 << 20
+_I64, _I32 = np.int64, np.int32
+
+
+class ArenaFull(Exception):
+    """The arena has reached its cap; the caller moves to a fresh one."""
+
+
+#: name -> (address slot, capacity slot, dtype, items a record, capacity to start with)
+_POOLS: dict[str, tuple[int, int, Any, int, int]] = {
+    "ctx": (sk.CTX, sk.CAP_CTX, _I32, sk.CTX_W, 256),
+    "ops": (sk.OPS, sk.CAP_OPS, _I32, sk.OP_W, 128),
+    "bits": (sk.BITS, sk.CAP_BITS, _I64, 1, 1024),
+    "sets": (sk.SETS, sk.CAP_SETS, _I32, sk.SET_W, 64),
+    "members": (sk.MEMBERS, sk.CAP_MEMBERS, _I32, 1, 256),
+    "keys": (sk.KEYS, sk.CAP_KEYS, _I32, sk.KEY_W, 256),
+    "out": (sk.OUT, sk.CAP_OUT, _I64, 1, 256),
+    "regions": (mk.REGIONS, mk.CAP_REGIONS, _I64, mk.REGION_W, 64),
+    "pairs": (mk.PAIRS, mk.CAP_PAIRS, _I32, 2, 1024),
+    "pending": (mk.PENDING, mk.CAP_PENDING, _I64, 1, 512),
+    "states": (mk.STATES, mk.CAP_STATES, _I32, 2, 64),
+    "state_pool": (mk.STATE_POOL, mk.CAP_STATE_POOL, _I64, 1, 256),
+    "ask": (mk.U_ASK, mk.CAP_ASK, _I64, 1, 256),
+}
+#: hash tables refilled from their records: name -> (address slot, mask slot, slots to start with)
+_HASHES: dict[str, tuple[int, int, int]] = {
+    "ctx": (sk.H_CTX, sk.M_CTX, 1024),
+    "ops": (sk.H_OPS, sk.M_OPS, 512),
+    "bits": (sk.H_BITS, sk.M_BITS, 1024),
+    "sets": (sk.H_SETS, sk.M_SETS, 256),
+    "keys": (sk.H_KEYS, sk.M_KEYS, 1024),
+    "states": (mk.H_STATES, mk.M_STATES, 256),
+}
+
+
+class Arena:
+    """Tables of one grammar over one vocabulary (see the module text)."""
+
+    def __init__(self, grammar: JsonGrammar | TextGrammar, tables: TokenTables, max_bytes: int = MAX_BYTES):
+        self.grammar = grammar
+        self.tables = tables
+        self.max_bytes = max_bytes
+        self.lock = threading.RLock()
+        self.block = block = np.zeros(mk.BLOCK_SIZE, _I64)
+        self.address = int(block.ctypes.data)
+        self._pools: dict[str, np.ndarray] = {}
+        self._hashes: dict[str, np.ndarray] = {}
+        self._chunks: list[np.ndarray] = []
+        self._extra: dict[str, np.ndarray] = {}
+        self.text_before: Callable[[int], str] | None = None
+        self.closing: Any = None
+        tables.fill_block(block)
+        for name, (slot, cap, dtype, width, size) in _POOLS.items():
+            self._pools[name] = a = np.empty(size * width, dtype)
+            block[slot], block[cap] = a.ctypes.data, size
+        for name, (slot, mask, size) in _HASHES.items():
+            self._hashes[name] = a = np.zeros(size, _I32)
+            block[slot], block[mask] = a.ctypes.data, size - 1
+        block[sk.N_BITS] = 1
+        self._keyed("memo", mk.MEMO_KEYS, mk.M_MEMO, 1024, 1)
+        self._hold("memo_rows", mk.MEMO_ROWS, np.empty(1024, _I32))
+        self._keyed("u", mk.U_KEYS, mk.M_U, 256, 1)
+        self._hold("u_values", mk.U_VALUES, np.empty(256, _I32))
+        self._keyed("region", mk.REGION_KEYS, mk.M_REGION, 256, 2)
+        self._keyed("xset", sk.H_XSETS, sk.M_XSETS, 64, 3)
+        self._hold("after", mk.AFTER_KEYS, np.zeros(2 * 256, _I32))
+        block[mk.M_AFTER] = 255
+        self._hold("chunks", mk.CHUNKS, np.zeros(16, _I64))
+        self._hold("flags", mk.ROW_FLAGS, np.zeros(16 * CHUNK_ROWS // 8, _I64))
+        self._hold("stack", mk.STACK, np.empty(tables.depth + 8, _I64))
+        self._hold("scratch", mk.SCRATCH, np.empty(len(tables.suffix) // 64 + 2, _I64))
+        self._hold("scratch_row", mk.SCRATCH_ROW, np.empty(tables.words, _I64))
+        self._x_at, self._x_text = np.zeros(64, _I64), np.zeros(64, _I64)
+        block[sk.X_AT], block[sk.X_TEXT] = self._x_at.ctypes.data, self._x_text.ctypes.data
+        self._xsets = np.zeros((64, sk.X_W), _I32)
+        block[sk.XSETS] = self._xsets.ctypes.data
+        block[sk.N_XSETS] = 1
+        self._xwords: list[tuple[str, ...]] = [()]
+        self._texts: dict[str, int] = {}
+        options = getattr(grammar, "options", None)
+        self.lexer = Lexer(escapes=options.escapes if options else "all")
+        block[sk.LEXER] = self.lexer.block_address
+        self.lowering = Lowering(self)
+        weakref.finalize(self, tables.give_back, self._chunks)
+        with self.lock:
+            self.start = self._start()
+
+    def _hold(self, name: str, slot: int, array: np.ndarray) -> np.ndarray:
+        """Keep `array` and write its address into the block."""
+        self._extra[name] = array
+        self.block[slot] = array.ctypes.data
+        return array
+
+    def _keyed(self, name: str, slot: int, mask: int, size: int, width: int) -> None:
+        """A hash of int64 records whose empty key is -1."""
+        self._hold(name, slot, np.full(size * width, -1, _I64))
+        self.block[mask] = size - 1
+
+    def _start(self) -> int:
+        """The state before anything is read."""
+        done = self.call(sk.put_context_done)
+        assert done == 0
+        if isinstance(self.grammar, TextGrammar):
+            q = self.lexer.add_text(self.grammar.lang)
+            return (q + sk.RAW_BASE) << sk.SHIFT
+        root = self.lowering.ready(self.grammar.root)
+        c = self.call(sk.context, sk.VALUE, root, 0, 0)
+        self.lowering.eager()
+        return (sk.WS << sk.SHIFT) | c
+
+    # ---------------------------------------------------------------- calls
+    def call(self, kernel: Callable[..., int], *args: int) -> int:
+        """Run a kernel, serving what it asks for; returns its result (DEAD included)."""
+        while True:
+            r = kernel(self.address, *args)
+            if r != sk.NEED_PY and r != sk.FUEL:
+                return r
+            self.serve(r)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, rows included."""
+        held = sum(a.nbytes for d in (self._pools, self._hashes, self._extra) for a in d.values())
+        return held + sum(c.nbytes for c in self._chunks) + self.lexer.nbytes
+
+    @property
+    def rows_bytes(self) -> int:
+        """Bytes of rows alone, the part that grows: cheap to ask."""
+        return len(self._chunks) * CHUNK_ROWS * self.tables.words * 8
+
+    def serve(self, code: int) -> None:
+        """Make what the kernel that returned `code` asked for."""
+        if code == sk.FUEL:
+            self.lexer.service()        # raises LimitError
+        block = self.block
+        what, a, b = int(block[sk.NEED]), int(block[sk.NEED_A]), int(block[sk.NEED_B])
+        if what == sk.NEED_LEXER:
+            self.lexer.service()
+        elif what == sk.NEED_NODE:
+            self.lowering.ready(a)
+        elif what == sk.ROOM_CTX:
+            self._grow("ctx", 2)
+        elif what == sk.ROOM_OPS:
+            self._grow("ops")
+        elif what == sk.ROOM_BITS:
+            self._grow("bits", a)
+        elif what == sk.ROOM_SETS:
+            self._grow("sets")
+            self._grow("members", a)
+        elif what == sk.ROOM_KEYS:
+            self._grow("keys")
+        elif what == sk.ROOM_OUT:
+            self._grow("out")
+        elif what == sk.ROOM_PENDING:
+            self._grow("pending")
+        elif what == mk.ROOM_STATES:
+            self._grow("states")
+            self._grow("state_pool", a)
+        elif what == sk.ROOM_ROWS:
+            self._grow_rows()
+        elif what == sk.ROOM_MEMO:
+            self._grow_keyed("memo", mk.MEMO_KEYS, mk.M_MEMO, "memo_rows", mk.MEMO_ROWS)
+        elif what == sk.ROOM_REGION:
+            if a:
+                self._grow_region_keys()
+            else:
+                self._grow("pairs", 4096)
+        elif what == mk.ROOM_AFTER:
+            self._grow_after()
+        elif what == sk.NEED_XTEXT:
+            self._note_text(a)
+        elif what == sk.NEED_XSET:
+            self._make_xset(a, b)
+        else:
+            raise AssertionError(f"unknown need {what}")
+
+    # ---------------------------------------------------------------- growth
+    def _grow(self, name: str, more: int = 0) -> None:
+        slot, cap, dtype, width, _ = _POOLS[name]
+        old, size = self._pools[name], int(self.block[cap])
+        size = max(2 * size, size + 2 * more)
+        a = np.empty(size * width, dtype)
+        a[: old.size] = old
+        self._pools[name] = a
+        self.block[slot], self.block[cap] = a.ctypes.data, size
+        if name in _HASHES:
+            hslot, mask, _ = _HASHES[name]
+            self._hashes[name] = h = np.zeros(2 * self._hashes[name].size, _I32)
+            self.block[hslot], self.block[mask] = h.ctypes.data, h.size - 1
+            if name == "states":
+                mk.rebuild_states(self.address)
+            else:
+                for other in _HASHES:
+                    if other != "states":
+                        self._hashes[other].fill(0)
+                sk.rebuild(self.address)
+
+    def _grow_keyed(self, name: str, slot: int, mask: int, values: str, values_slot: int) -> None:
+        keys, vals = self._extra[name], self._extra[values]
+        self._keyed(name, slot, mask, 2 * keys.size, 1)
+        self._hold(values, values_slot, np.empty(2 * keys.size, _I32))
+        mk.rehash_keyed(self.address, keys.ctypes.data, vals.ctypes.data, keys.size, slot, values_slot, mask)
+
+    def grow_u(self) -> None:
+        """Room for more known completion lengths."""
+        self._grow_keyed("u", mk.U_KEYS, mk.M_U, "u_values", mk.U_VALUES)
+
+    def _grow_region_keys(self) -> None:
+        old = self._extra["region"].reshape(-1, 2)
+        self._grow("regions")
+        self._keyed("region", mk.REGION_KEYS, mk.M_REGION, 2 * len(old), 2)
+        mk.rehash_pairs(self.address, old.ctypes.data, len(old))
+
+    def _grow_after(self) -> None:
+        old = self._extra["after"]
+        self._hold("after", mk.AFTER_KEYS, np.zeros(2 * old.size, _I32))
+        self.block[mk.M_AFTER] = old.size - 1
+        mk.rehash_after(self.address, old.ctypes.data, old.size // 2)
+
+    def _grow_rows(self) -> None:
+        if self._chunks and self.nbytes > self.max_bytes:
+            raise ArenaFull
+        chunk = self.tables.take_chunk()
+        table = self._extra["chunks"]
+        n = len(self._chunks)
+        if n == table.size:
+            table = np.concatenate([table, np.zeros(n, _I64)])
+            self._hold("chunks", mk.CHUNKS, table)
+            flags = self._extra["flags"]
+            self._hold("flags", mk.ROW_FLAGS, np.concatenate([flags, np.zeros(flags.size, _I64)]))
+        table[n] = chunk.ctypes.data
+        self._chunks.append(chunk)
+        self.block[mk.CAP_ROWS] = (n + 1) * CHUNK_ROWS
+
+    # ---------------------------------------------------------------- undeclared keys
+    def begin_text(self) -> None:
+        """Forget the offsets noted for the text accepted last."""
+        self.block[sk.X_COUNT] = 0
+
+    def _note_text(self, at: int) -> None:
+        """Tell the kernel which key ends at offset `at` of the text being accepted."""
+        assert self.text_before is not None
+        text = self.text_before(at)
+        ident = self._texts.setdefault(text, len(self._texts))
+        n = int(self.block[sk.X_COUNT])
+        if n == self._x_at.size:
+            self._x_at = np.concatenate([self._x_at, np.zeros(n, _I64)])
+            self._x_text = np.concatenate([self._x_text, np.zeros(n, _I64)])
+            self.block[sk.X_AT], self.block[sk.X_TEXT] = self._x_at.ctypes.data, self._x_text.ctypes.data
+        self._x_at[n], self._x_text[n] = at, ident
+        self.block[sk.X_COUNT] = n + 1
+        if ident == len(self._texts) - 1:
+            self._text_list = list(self._texts)
+
+    def _make_xset(self, x: int, text: int) -> None:
+        """Extend set `x` of seen extra keys by a text; literal automaton included."""
+        words = self._xwords[x] + (self._text_list[text],)
+        n = len(self._xwords)
+        if n > 1 << 26:
+            raise LimitError("too many undeclared keys", place="undeclared keys", limit=1 << 26)
+        if n == len(self._xsets):
+            self._xsets = np.concatenate([self._xsets, np.zeros_like(self._xsets)])
+            self.block[sk.XSETS] = self._xsets.ctypes.data
+        self._xsets[n] = self.lexer.add_literals(sorted(words)), len(words)
+        self._xwords.append(words)
+        self.block[sk.N_XSETS] = n + 1
+        table = self._extra["xset"].reshape(-1, 3)
+        if 2 * n > len(table):
+            old = table[table[:, 0] >= 0].copy()
+            self._keyed("xset", sk.H_XSETS, sk.M_XSETS, 2 * len(table), 3)
+            for row in old:
+                sk.put_xset(self.address, *map(int, row))
+        sk.put_xset(self.address, x, text, n)

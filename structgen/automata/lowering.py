@@ -1,0 +1,231 @@
+"""Value nodes of a grammar to records of the stack machine.
+
+A node is lowered when the machine first looks at it, or ahead of time for the
+first nodes of a grammar; kernels meet a node that is not ready and ask.  Keys
+of an object are numbered by code point order (the order of the literal trie's
+labels), so "which keys are below this trie node" is a range.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..grammar.ir import ArrayAlt, ObjectAlt
+from ..grammar.strings import ANY_STRING, Literals
+from . import stack_kernels as sk
+from .numbers import NUMBER_CLASSES, number_dfa, static_number
+
+if TYPE_CHECKING:
+    from .arena import Arena
+
+__all__ = ["Lowering", "EAGER_NODES"]
+
+#: How many nodes are lowered when a grammar is compiled; the rest on demand.
+EAGER_NODES = 100
+
+_WHITESPACE = {"flexible": 0, "compact": 1, "json.dumps": 2}
+
+
+class _Pool:
+    """A growable list of integers whose address stands in the block."""
+
+    def __init__(self, arena: "Arena", slot: int, dtype, size: int = 256):
+        self.arena, self.slot = arena, slot
+        self.array = np.zeros(size, dtype)
+        self.n = 0
+        arena.block[slot] = self.array.ctypes.data
+
+    def room(self, n: int) -> None:
+        """Make room for `n` more."""
+        if self.n + n > self.array.size:
+            a = np.zeros(max(2 * self.array.size, self.n + n), self.array.dtype)
+            a[: self.n] = self.array[: self.n]
+            self.array = a
+            self.arena.block[self.slot] = a.ctypes.data
+
+    def add(self, values) -> int:
+        """Append values; returns where they start."""
+        at, n = self.n, len(values)
+        self.room(n)
+        if n:
+            self.array[at:at + n] = values
+        self.n = at + n
+        return at
+
+
+def _words(bits: int, w: int) -> list[int]:
+    """An integer as `w` signed 64-bit words, least significant first."""
+    out = []
+    for _ in range(w):
+        v = bits & 0xFFFFFFFFFFFFFFFF
+        out.append(v - (1 << 64) if v >> 63 else v)
+        bits >>= 64
+    return out
+
+
+class Lowering:
+    """Lowers the nodes of one arena's grammar."""
+
+    def __init__(self, arena: "Arena"):
+        self.arena = arena
+        self.grammar = arena.grammar
+        self.nodes = _Pool(arena, sk.NODE, np.int64, 32 * sk.NODE_W)
+        self.alts = _Pool(arena, sk.ALT, np.int32, 64)
+        self.arrays = _Pool(arena, sk.ARR, np.int64, 16 * sk.ARR_W)
+        self.prefixes = _Pool(arena, sk.PREFIX, np.int32, 64)
+        self.objects = _Pool(arena, sk.OBJ, np.int64, 16 * sk.OBJ_W)
+        self.pool = _Pool(arena, sk.OPOOL, np.int64, 512)
+        self._todo: list[int] = []
+        self._done: set[int] = set()
+        #: object record number -> its alternative and key ranks in document order
+        self.alternatives: list[tuple[ObjectAlt, list[int]]] = []
+        options = getattr(self.grammar, "options", None)
+        if options is not None:
+            arena.block[sk.WS_MODE] = _WHITESPACE[options.whitespace]
+
+    def ready(self, i: int) -> int:
+        """Lower node `i` if that has not been done; returns `i`."""
+        if i not in self._done:
+            self._lower(i)
+        return i
+
+    def eager(self) -> None:
+        """Lower the first nodes reachable from what has been lowered."""
+        todo, done = self._todo, self._done
+        at = 0
+        while at < len(todo) and len(done) < EAGER_NODES:
+            if todo[at] not in done:
+                self._lower(todo[at])
+            at += 1
+        del todo[:]
+
+    def _reserve(self, i: int) -> None:
+        """Have a (not ready) record for node `i`."""
+        end = (i + 1) * sk.NODE_W
+        if end > self.nodes.n:
+            self.nodes.room(end - self.nodes.n)
+            self.nodes.n = end
+
+    def _child(self, i: int) -> int:
+        if i >= 0:
+            self._reserve(i)
+            self._todo.append(i)
+        return i
+
+    def _lower(self, i: int) -> None:
+        grammar, lexer = self.grammar, self.arena.lexer
+        node = grammar.node(i)
+        self._reserve(i)
+        string = lexer.add_string(node.string) if node.string else -1
+        number = -1
+        if node.number:
+            plain = grammar.options.numbers == "plain"
+            static = static_number(node.number, grammar.float_integers, plain)
+            if static is not None:
+                number = static
+            else:
+                trans, accept = number_dfa(node.number, float_integers=grammar.float_integers, plain=plain)
+                table = np.ascontiguousarray(trans[:, NUMBER_CLASSES], np.int32)
+                number = sk.RAW_BASE + lexer.add_dfa(table, np.where(accept, 1, -1).astype(np.int32))
+        arrays = [self._array(a) for a in node.arrays]
+        objects = [self._object(o) for o in node.objects]
+        flags = node.null | node.true << 1 | node.false << 2
+        a, o = self.alts.add(arrays), self.alts.add(objects)
+        at = i * sk.NODE_W
+        self.nodes.array[at:at + sk.NODE_W] = (1, string, number, flags, a, len(arrays), o, len(objects))
+        self._done.add(i)
+
+    def _array(self, alt: ArrayAlt) -> int:
+        prefix = self.prefixes.add([self._child(i) for i in alt.prefix])
+        top = -1 if alt.max is None else alt.max
+        saturate = max(len(alt.prefix), alt.min, top)
+        return self.arrays.add((prefix, len(alt.prefix), self._child(alt.items), alt.min, top, saturate)
+                               + (0, 0)) // sk.ARR_W
+
+    def _object(self, alt: ObjectAlt) -> int:
+        lexer, names = self.arena.lexer, alt.names
+        n = len(names)
+        w = (n + 63) // 64
+        by_rank = sorted(range(n), key=names.__getitem__)
+        nodes = [self._child(alt.nodes[i]) for i in by_rank]
+        ordered = self.grammar.options.order != "any"
+        rank = [0] * n
+        for r, i in enumerate(by_rank):
+            rank[i] = r
+        required = live = 0
+        for r, i in enumerate(by_rank):
+            if alt.required[i]:
+                required |= 1 << r
+            if nodes[r] >= 0:
+                live |= 1 << r
+        bitset = not ordered or bool(alt.deps)
+        suffix, following = [0] * (n + 1), [n] * (n + 1)
+        if ordered:
+            for k in range(n - 1, -1, -1):
+                suffix[k] = suffix[k + 1] + alt.required[k] + ((alt.nodes[k] >= 0) << 32)
+                following[k] = k if alt.required[k] else following[k + 1]
+        pool = self.pool
+        deps = -1
+        if alt.deps:
+            rows = [-1] * n
+            for i, closure in self._closures(alt).items():
+                bits = 0
+                for j in closure:
+                    bits |= 1 << rank[j]
+                rows[rank[i]] = pool.add(_words(bits, w))
+            deps = pool.add(rows)
+        has_extra, extra, extra_node, size = 0, -1, -1, -1
+        if alt.extra is not None:
+            atoms, label = alt.extra.atoms, alt.extra.label
+            if not atoms:
+                extra_node = self._child(label(0))
+                if extra_node >= 0:
+                    extra = lexer.add_string(ANY_STRING)
+                    has_extra = 1
+            else:
+                extra = self._extra_keys(atoms, label, names)
+                has_extra = 1 if extra >= 0 else 0
+            if alt.extra.size is not None:
+                size = alt.extra.size
+        words = lexer.add_literals([names[i] for i in by_rank]) if n else -1
+        top = -1 if alt.max is None else alt.max
+        cap = 0 if alt.min <= 0 and top < 0 else max(alt.min, top) + 1
+        record = (n, w, int(ordered), int(bitset), words, extra, extra_node, has_extra, size,
+                  pool.add(nodes), pool.add(by_rank), pool.add(rank), pool.add(_words(required, w)),
+                  pool.add(_words(live, w)), deps, alt.min, top, cap, pool.add(suffix), pool.add(following))
+        self.alternatives.append((alt, by_rank))
+        return self.objects.add(record) // sk.OBJ_W
+
+    def _extra_keys(self, atoms, label, names) -> int:
+        """Automaton of undeclared keys, classified by `atoms`; declared names excluded."""
+        k = len(atoms)
+
+        def node_of(bits: int) -> int:
+            if bits >> k & 1:
+                return -1
+            node = label(bits & ((1 << k) - 1))
+            return self._child(node)
+
+        if names:
+            atoms = (*atoms, Literals(tuple(sorted(names))))
+        return self.arena.lexer.add_keys(tuple(atoms), node_of)
+
+    @staticmethod
+    def _closures(alt: ObjectAlt) -> dict[int, set[int]]:
+        """For each key with dependencies, everything its presence requires."""
+        direct = {}
+        for i, needs in alt.deps:
+            direct.setdefault(i, set()).update(needs)
+        out = {}
+        for i in direct:
+            seen, todo = set(), [i]
+            while todo:
+                for j in direct.get(todo.pop(), ()):
+                    if j not in seen:
+                        seen.add(j)
+                        todo.append(j)
+            seen.discard(i)
+            out[i] = seen
+        return out

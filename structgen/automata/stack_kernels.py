@@ -1,0 +1,1252 @@
+"""The JSON stack machine: threads, contexts, and one byte at a time.
+
+A *thread* is a pair (q, C).  q is a lexeme state (static, or of the grammar's
+lexer, or a key record), C the *context*: what follows once the lexeme ends.
+Contexts are hash-consed records (kind, a, b, parent), so equal positions have
+equal ids and a thread is one int64, ``q << 28 | C``.  Where several
+alternatives are alive, C may be a *set* of contexts (ids from ``SET_BASE``)
+and a parent may be a set too, which makes the whole a graph-structured stack:
+alternatives that differ only in how they will end share everything before.
+
+Object positions (object, register, count, extra keys seen) are records of
+their own, because three contexts share each, and carry what a key position
+needs: which declared keys may come next such that the object can still be
+completed, whether an undeclared key may, whether the brace may close.  The
+register is the position reached (``order="schema"``) or a bitset of the keys
+seen (``order="any"``), hash-consed too.  Hence the invariant that every
+context can be completed, and masks have no dead ends.
+
+Memory: every table is reached through one block of int64 addresses; Python
+owns the arrays.  A kernel out of room, or in want of something only Python can
+make, writes a code to ``NEED`` and returns; the caller serves it and calls
+again.  Interning is idempotent, so nothing is lost.  Nothing here checks
+bounds: callers reserve room before they call.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .lexer_kernels import lx_label, lx_range, lx_range2, lx_step
+
+#: sha256 of lexer_kernels.py, whose code is compiled into the kernels here; numba's
+#: on-disk cache sees only this file, so it must change when that one does (a test checks).
+DEPENDS_ON = ""
+
+# ---- results
+DEAD, NEED_PY, FUEL, MULTI = -1, -2, -3, -4
+
+# ---- thread states (see static_dfa)
+N_STATIC, MUST_SPACE = 64, 62
+WS, WS_MAX, LX_BASE = 4096, 4095, 8192
+RAW_BASE, KEY_BASE = 1 << 31, 1 << 32
+SET_BASE = 1 << 27
+QUOTE = 34
+#: a thread is q << SHIFT | C
+SHIFT, LOW = 28, (1 << 28) - 1
+PACK, HALF = 1 << 32, (1 << 32) - 1
+
+# ---- context kinds
+DONE, VALUE, COLON, OBJ_START, OBJ_KEY, OBJ_AFTER, ARR_START, ARR_AFTER = range(8)
+
+# ---- slots of the block
+(LEXER, STATIC, STATIC_ACC,
+ NODE, ALT, ARR, PREFIX, OBJ, OPOOL,
+ CTX, N_CTX, CAP_CTX, H_CTX, M_CTX,
+ OPS, N_OPS, CAP_OPS, H_OPS, M_OPS,
+ BITS, N_BITS, CAP_BITS, H_BITS, M_BITS,
+ SETS, N_SETS, CAP_SETS, MEMBERS, N_MEMBERS, CAP_MEMBERS, H_SETS, M_SETS,
+ KEYS, N_KEYS, CAP_KEYS, H_KEYS, M_KEYS,
+ XSETS, N_XSETS, H_XSETS, M_XSETS,
+ OUT, N_OUT, CAP_OUT,
+ WS_MODE, NEED, NEED_A, NEED_B, TOUCHED,
+ X_COUNT, X_AT, X_TEXT) = range(52)
+BLOCK_SIZE = 160
+
+# ---- needs
+(ROOM_CTX, ROOM_OPS, ROOM_BITS, ROOM_SETS, ROOM_KEYS, ROOM_OUT, NEED_NODE, NEED_LEXER,
+ NEED_XTEXT, NEED_XSET, ROOM_ROWS, ROOM_MEMO, ROOM_REGION, ROOM_PENDING) = range(1, 15)
+
+# ---- record layouts
+NODE_W, ARR_W, OBJ_W, CTX_W, OP_W, KEY_W, SET_W, X_W = 8, 6, 20, 8, 8, 4, 4, 2
+(N_READY, N_STR, N_NUM, N_FLAGS, N_ARR, N_NARR, N_OBJ, N_NOBJ) = range(8)
+(A_PREFIX, A_NPREFIX, A_ITEMS, A_MIN, A_MAX, A_SAT) = range(6)
+(O_N, O_WORDS, O_ORDERED, O_BITSET, O_NAMES, O_EXTRA, O_EXTRA_NODE, O_HAS_EXTRA, O_EXTRA_SIZE,
+ O_NODES, O_POS, O_RANK, O_REQ, O_LIVE, O_DEPS, O_MIN, O_MAX, O_CAP, O_SUFFIX, O_NEXT) = range(20)
+(C_KIND, C_A, C_B, C_PARENT, C_DEPTH, C_PROJ) = range(6)
+(P_OBJ, P_REG, P_CNT, P_X, P_ALLOWED, P_EXT, P_CLOSE, P_PROJ) = range(8)
+(K_NAMES, K_EXTRA, K_SEEN) = range(3)
+(S_OFF, S_LEN, S_PROJ) = range(3)
+
+
+def _load(name, ctype, bits):
+    @intrinsic
+    def load(typingctx, addr, i):
+        def codegen(context, builder, sig, args):
+            ty = cgutils.ir.IntType(bits)
+            p = builder.inttoptr(args[0], ty.as_pointer())
+            v = builder.load(builder.gep(p, [args[1]]))
+            return v if bits == 64 else (builder.zext if bits == 8 else builder.sext)(v, cgutils.ir.IntType(64))
+        return types.int64(types.int64, types.int64), codegen
+    return load
+
+
+def _store(bits):
+    @intrinsic
+    def store(typingctx, addr, i, value):
+        def codegen(context, builder, sig, args):
+            ty = cgutils.ir.IntType(bits)
+            p = builder.inttoptr(args[0], ty.as_pointer())
+            v = args[2] if bits == 64 else builder.trunc(args[2], ty)
+            builder.store(v, builder.gep(p, [args[1]]))
+            return context.get_dummy_value()
+        return types.none(types.int64, types.int64, types.int64), codegen
+    return store
+
+
+ld8, ld16, ld32, ld64 = (_load(f"ld{b}", None, b) for b in (8, 16, 32, 64))
+st8, st32, st64 = _store(8), _store(32), _store(64)
+
+_OPT = dict(nogil=True, cache=True)
+
+
+@njit(**_OPT)
+def np_empty(n):
+    """A scratch list of ids."""
+    return np.empty(n, np.int64)
+
+
+@njit(**_OPT)
+def sort_ids(a, n):
+    """Insertion sort of the first n entries."""
+    for i in range(1, n):
+        v = a[i]
+        j = i
+        while j > 0 and a[j - 1] > v:
+            a[j] = a[j - 1]
+            j -= 1
+        a[j] = v
+
+
+@njit(**_OPT)
+def mix(h, x):
+    """One round of a multiplicative hash (constants of splitmix64)."""
+    h = (h ^ x) * 0x2545F4914F6CDD1D
+    return h ^ ((h >> 29) & 0x7FFFFFFFF)
+
+
+@njit(**_OPT)
+def popcount(x):
+    n = 0
+    while x != 0:
+        x &= x - 1
+        n += 1
+    return n
+
+
+@njit(**_OPT)
+def need(e, code, a, b):
+    st64(e, NEED, code)
+    st64(e, NEED_A, a)
+    st64(e, NEED_B, b)
+    return NEED_PY
+
+
+@njit(**_OPT)
+def emit(e, q, c):
+    """Append a thread to the result list."""
+    n = ld64(e, N_OUT)
+    if n >= ld64(e, CAP_OUT):
+        return need(e, ROOM_OUT, 0, 0)
+    st64(ld64(e, OUT), n, (q << SHIFT) | c)
+    st64(e, N_OUT, n + 1)
+    return 0
+
+
+# ------------------------------------------------------------------ interning
+@njit(**_OPT)
+def intern_bits(e, src, w):
+    """Intern `w` words at address `src`; returns their offset in the pool."""
+    h = w
+    for i in range(w):
+        h = mix(h, ld64(src, i))
+    mask = ld64(e, M_BITS)
+    table = ld64(e, H_BITS)
+    pool = ld64(e, BITS)
+    slot = h & mask
+    while True:
+        off = ld32(table, slot)
+        if off == 0:
+            break
+        if ld64(pool, off - 1) == w:
+            same = True
+            for i in range(w):
+                if ld64(pool, off + i) != ld64(src, i):
+                    same = False
+                    break
+            if same:
+                return off
+        slot = (slot + 1) & mask
+    n = ld64(e, N_BITS)
+    if n + w + 1 > ld64(e, CAP_BITS) or (n << 1) > mask:
+        return need(e, ROOM_BITS, w, 0)
+    st64(pool, n, w)
+    for i in range(w):
+        st64(pool, n + 1 + i, ld64(src, i))
+    st32(table, slot, n + 1)
+    st64(e, N_BITS, n + 1 + w)
+    return n + 1
+
+
+@njit(**_OPT)
+def missing_after(e, o, seen, extra_bits, dst):
+    """dst := required names (with dependencies) not in seen; returns their number.
+
+    `extra_bits` is the address of one more closure to count as required, or 0.
+    """
+    w = ld64(o, O_WORDS)
+    pool = ld64(e, OPOOL)
+    req = pool + ld64(o, O_REQ) * 8
+    for i in range(w):
+        v = ld64(req, i)
+        if extra_bits != 0:
+            v |= ld64(extra_bits, i)
+        st64(dst, i, v)
+    deps = ld64(o, O_DEPS)
+    if deps >= 0:
+        for i in range(w):
+            word = ld64(seen, i)
+            while word != 0:
+                low = word & -word
+                r = (i << 6) + popcount(low - 1)
+                word ^= low
+                d = ld64(pool, deps + r)
+                if d >= 0:
+                    for k in range(w):
+                        st64(dst, k, ld64(dst, k) | ld64(pool, d + k))
+    total = 0
+    for i in range(w):
+        v = ld64(dst, i) & ~ld64(seen, i)
+        st64(dst, i, v)
+        total += popcount(v)
+    return total
+
+
+@njit(**_OPT)
+def fill_ordered(e, o, p, cnt, x, dst):
+    """Allowed next keys of an ordered object at position p; returns ext | close << 1."""
+    pool = ld64(e, OPOOL)
+    n, w = ld64(o, O_N), ld64(o, O_WORDS)
+    for i in range(w):
+        st64(dst, i, 0)
+    lo, hi = ld64(o, O_MIN), ld64(o, O_MAX)
+    suffix, nxt, rank, live = ld64(o, O_SUFFIX), ld64(o, O_NEXT), ld64(o, O_RANK), ld64(o, O_LIVE)
+    left = -1
+    if ld64(o, O_HAS_EXTRA) != 0:
+        left = ld64(o, O_EXTRA_SIZE)
+        if left < 0:
+            left = 1 << 40
+        else:
+            left -= ld32(ld64(e, XSETS), x * X_W + 1)
+    more = left if left > 0 else 0
+    k = p
+    last = ld64(pool, nxt + p)
+    while k <= last and k < n:
+        r = ld64(pool, rank + k)
+        if (ld64(pool, live + (r >> 6)) >> (r & 63)) & 1:
+            s = ld64(pool, suffix + k + 1)
+            if (hi < 0 or cnt + 1 + (s & HALF) <= hi) and cnt + 1 + (s // PACK) + more >= lo:
+                st64(dst, r >> 6, ld64(dst, r >> 6) | (1 << (r & 63)))
+        k += 1
+    required = ld64(pool, suffix + p) & HALF
+    ext = 0
+    if left > 0 and required == 0 and (hi < 0 or cnt + 1 <= hi) and cnt + left >= lo:
+        ext = 1
+    close = 2 if required == 0 and cnt >= lo else 0
+    return ext | close
+
+
+@njit(**_OPT)
+def fill_bitset(e, o, seen, cnt, x, dst):
+    """The same for a register that is a bitset of the keys seen (address `seen`)."""
+    pool = ld64(e, OPOOL)
+    n, w = ld64(o, O_N), ld64(o, O_WORDS)
+    lo, hi = ld64(o, O_MIN), ld64(o, O_MAX)
+    live = pool + ld64(o, O_LIVE) * 8
+    deps = ld64(o, O_DEPS)
+    ordered = ld64(o, O_ORDERED)
+    pos, suffix = ld64(o, O_POS), ld64(o, O_SUFFIX)
+    tmp = dst + w * 8
+    m = missing_after(e, o, seen, 0, tmp)
+    close = 2 if m == 0 and cnt >= lo else 0
+    left = 0
+    if ld64(o, O_HAS_EXTRA) != 0:
+        left = ld64(o, O_EXTRA_SIZE)
+        if left < 0:
+            left = 1 << 40
+        else:
+            left -= ld32(ld64(e, XSETS), x * X_W + 1)
+    after = 0
+    if ordered != 0:
+        for i in range(w):
+            word = ld64(seen, i)
+            while word != 0:
+                low = word & -word
+                r = (i << 6) + popcount(low - 1)
+                word ^= low
+                if ld64(pool, pos + r) >= after:
+                    after = ld64(pool, pos + r) + 1
+        if x != 0:
+            after = n
+    for i in range(w):
+        st64(dst, i, ld64(live, i) & ~ld64(seen, i))
+    simple = deps < 0 and ordered == 0
+    if simple:
+        if hi >= 0 and cnt + 1 + m > hi:
+            for i in range(w):
+                st64(dst, i, ld64(dst, i) & ld64(tmp, i))
+    else:
+        tmp2 = tmp + w * 8
+        for i in range(w):
+            word = ld64(dst, i)
+            while word != 0:
+                low = word & -word
+                r = (i << 6) + popcount(low - 1)
+                word ^= low
+                here = ld64(pool, pos + r)
+                d = ld64(pool, deps + r) if deps >= 0 else -1
+                m2 = missing_after(e, o, seen, pool + d * 8 if d >= 0 else 0, tmp2)
+                if (ld64(tmp2, i) & low) != 0:
+                    m2 -= 1
+                ok = hi < 0 or cnt + 1 + m2 <= hi
+                if ordered != 0 and ok:
+                    if here < after or cnt + 1 + (ld64(pool, suffix + here + 1) // PACK) + left < lo:
+                        ok = False
+                    for j in range(w):
+                        v = ld64(tmp2, j)
+                        while v != 0:
+                            lv = v & -v
+                            rr = (j << 6) + popcount(lv - 1)
+                            v ^= lv
+                            if rr != r and (ld64(pool, pos + rr) < here or (ld64(live, j) & lv) == 0):
+                                ok = False
+                if deps >= 0 and ok:
+                    for j in range(w):
+                        if (ld64(tmp2, j) & ~ld64(live, j)) != 0:
+                            ok = False
+                if not ok:
+                    st64(dst, i, ld64(dst, i) & ~low)
+    ext = 0
+    if left > 0 and (hi < 0 or cnt + 1 + m <= hi):
+        if ordered == 0 or (m == 0 and cnt + left >= lo):
+            ext = 1
+    return ext | close
+
+
+@njit(**_OPT)
+def rebuild(e):
+    """Refill every hash table from its records, after Python has made it larger (and zero)."""
+    ctx, table, mask = ld64(e, CTX), ld64(e, H_CTX), ld64(e, M_CTX)
+    for i in range(ld64(e, N_CTX)):
+        r = ctx + i * (CTX_W * 4)
+        slot = mix(mix(mix(ld32(r, C_KIND), ld32(r, C_A)), ld32(r, C_B)), ld32(r, C_PARENT)) & mask
+        put_slot(table, slot, mask, i + 1)
+    ops, table, mask = ld64(e, OPS), ld64(e, H_OPS), ld64(e, M_OPS)
+    for i in range(ld64(e, N_OPS)):
+        r = ops + i * (OP_W * 4)
+        slot = mix(mix(mix(ld32(r, P_OBJ), ld32(r, P_REG)), ld32(r, P_CNT)), ld32(r, P_X)) & mask
+        put_slot(table, slot, mask, i + 1)
+    pool, table, mask = ld64(e, BITS), ld64(e, H_BITS), ld64(e, M_BITS)
+    off, n = 1, ld64(e, N_BITS)
+    while off < n:
+        w = ld64(pool, off)
+        h = w
+        for k in range(w):
+            h = mix(h, ld64(pool, off + 1 + k))
+        put_slot(table, h & mask, mask, off + 1)
+        off += w + 1
+    sets, members = ld64(e, SETS), ld64(e, MEMBERS)
+    table, mask = ld64(e, H_SETS), ld64(e, M_SETS)
+    for i in range(ld64(e, N_SETS)):
+        r = sets + i * (SET_W * 4)
+        off, n = ld32(r, S_OFF), ld32(r, S_LEN)
+        h = n
+        for k in range(n):
+            h = mix(h, ld32(members, off + k))
+        put_slot(table, h & mask, mask, i + 1)
+    keys, table, mask = ld64(e, KEYS), ld64(e, H_KEYS), ld64(e, M_KEYS)
+    for i in range(ld64(e, N_KEYS)):
+        r = keys + i * (KEY_W * 4)
+        slot = mix(mix(ld32(r, K_NAMES), ld32(r, K_EXTRA)), ld32(r, K_SEEN)) & mask
+        put_slot(table, slot, mask, i + 1)
+
+
+@njit(**_OPT)
+def put_slot(table, slot, mask, value):
+    while ld32(table, slot) != 0:
+        slot = (slot + 1) & mask
+    st32(table, slot, value)
+
+
+@njit(**_OPT)
+def put_xset(e, x, text, result):
+    """Record that set `x` of extra keys with one more text is set `result`."""
+    mask, table = ld64(e, M_XSETS), ld64(e, H_XSETS)
+    slot = mix(x, text) & mask
+    while ld64(table, slot * 3) >= 0:
+        slot = (slot + 1) & mask
+    st64(table, slot * 3, x)
+    st64(table, slot * 3 + 1, text)
+    st64(table, slot * 3 + 2, result)
+
+
+@njit(**_OPT)
+def put_context_done(e):
+    """Context 0: nothing may follow."""
+    r = ld64(e, CTX)
+    for k in range(CTX_W):
+        st32(r, k, 0)
+    slot = mix(mix(mix(DONE, 0), 0), 0) & ld64(e, M_CTX)
+    st32(ld64(e, H_CTX), slot, 1)
+    st64(e, N_CTX, 1)
+    return 0
+
+
+@njit(**_OPT)
+def grow_probe(mask, n):
+    """Is a hash table with `n` entries too full to take one more?"""
+    return (n << 1) > mask
+
+
+@njit(**_OPT)
+def intern_op(e, obj, reg, cnt, x):
+    """The object position (obj, reg, cnt, x); computes what is allowed there once."""
+    mask = ld64(e, M_OPS)
+    table = ld64(e, H_OPS)
+    ops = ld64(e, OPS)
+    slot = mix(mix(mix(obj, reg), cnt), x) & mask
+    while True:
+        i = ld32(table, slot)
+        if i == 0:
+            break
+        i -= 1
+        r = ops + i * (OP_W * 4)
+        if ld32(r, P_OBJ) == obj and ld32(r, P_REG) == reg and ld32(r, P_CNT) == cnt and ld32(r, P_X) == x:
+            return i
+        slot = (slot + 1) & mask
+    n = ld64(e, N_OPS)
+    if n >= ld64(e, CAP_OPS) or grow_probe(mask, n):
+        return need(e, ROOM_OPS, 0, 0)
+    o = ld64(e, OBJ) + obj * (OBJ_W * 8)
+    w = ld64(o, O_WORDS)
+    allowed = 0
+    # scratch for three bitsets at the end of the bit pool
+    if ld64(e, N_BITS) + 4 * w + 4 > ld64(e, CAP_BITS):
+        return need(e, ROOM_BITS, 4 * w + 4, 0)
+    dst = ld64(e, BITS) + (ld64(e, CAP_BITS) - 3 * w) * 8
+    if ld64(o, O_BITSET) != 0:
+        flags = fill_bitset(e, o, ld64(e, BITS) + reg * 8, cnt, x, dst)
+    else:
+        flags = fill_ordered(e, o, reg, cnt, x, dst)
+    if w > 0:
+        allowed = intern_bits(e, dst, w)
+        if allowed < 0:
+            return allowed
+    r = ops + n * (OP_W * 4)
+    st32(r, P_OBJ, obj)
+    st32(r, P_REG, reg)
+    st32(r, P_CNT, cnt)
+    st32(r, P_X, x)
+    st32(r, P_ALLOWED, allowed)
+    st32(r, P_EXT, flags & 1)
+    st32(r, P_CLOSE, flags >> 1)
+    st32(r, P_PROJ, n if x == 0 else -1)
+    st64(e, N_OPS, n + 1)
+    st32(table, slot, n + 1)
+    return n
+
+
+@njit(**_OPT)
+def op_projection(e, op):
+    """The same position with the extra keys forgotten."""
+    r = ld64(e, OPS) + op * (OP_W * 4)
+    proj = ld32(r, P_PROJ)
+    if proj < 0:
+        proj = intern_op(e, ld32(r, P_OBJ), ld32(r, P_REG), ld32(r, P_CNT), 0)
+        if proj >= 0:
+            st32(ld64(e, OPS) + op * (OP_W * 4), P_PROJ, proj)
+    return proj
+
+
+@njit(**_OPT)
+def op_add(e, op, r, x):
+    """The position after key `r` (-1: an extra key, and the extras are then `x`)."""
+    p = ld64(e, OPS) + op * (OP_W * 4)
+    obj, reg, cnt = ld32(p, P_OBJ), ld32(p, P_REG), ld32(p, P_CNT)
+    o = ld64(e, OBJ) + obj * (OBJ_W * 8)
+    cap = ld64(o, O_CAP)
+    if cnt < cap:
+        cnt += 1
+    if ld64(o, O_BITSET) == 0:
+        if r >= 0:
+            reg = ld64(ld64(e, OPOOL), ld64(o, O_POS) + r) + 1
+        else:
+            reg = ld64(o, O_N)
+    elif r >= 0:
+        w = ld64(o, O_WORDS)
+        if ld64(e, N_BITS) + 2 * w + 4 > ld64(e, CAP_BITS):
+            return need(e, ROOM_BITS, 2 * w + 4, 0)
+        pool = ld64(e, BITS)
+        dst = pool + (ld64(e, CAP_BITS) - w) * 8
+        for i in range(w):
+            st64(dst, i, ld64(pool, reg + i))
+        st64(dst, r >> 6, ld64(dst, r >> 6) | (1 << (r & 63)))
+        reg = intern_bits(e, dst, w)
+        if reg < 0:
+            return reg
+    return intern_op(e, obj, reg, cnt, x)
+
+
+@njit(**_OPT)
+def find_context(e, kind, a, b, parent):
+    """(slot, id) of a context; id -1 when it is not there yet."""
+    mask = ld64(e, M_CTX)
+    table = ld64(e, H_CTX)
+    ctx = ld64(e, CTX)
+    slot = mix(mix(mix(kind, a), b), parent) & mask
+    while True:
+        i = ld32(table, slot)
+        if i == 0:
+            return slot, -1
+        r = ctx + (i - 1) * (CTX_W * 4)
+        if ld32(r, C_KIND) == kind and ld32(r, C_A) == a and ld32(r, C_B) == b and ld32(r, C_PARENT) == parent:
+            return slot, i - 1
+        slot = (slot + 1) & mask
+
+
+@njit(**_OPT)
+def first_context(e, c):
+    """A member of context-or-set `c`."""
+    if c >= SET_BASE:
+        return ld32(ld64(e, MEMBERS), ld32(ld64(e, SETS) + (c - SET_BASE) * (SET_W * 4), S_OFF))
+    return c
+
+
+@njit(**_OPT)
+def put_context(e, slot, kind, a, b, parent, proj):
+    n = ld64(e, N_CTX)
+    depth = ld32(ld64(e, CTX) + first_context(e, parent) * (CTX_W * 4), C_DEPTH)
+    if kind == OBJ_START or kind == ARR_START:
+        depth += 1
+    elif kind == OBJ_KEY or kind == OBJ_AFTER or kind == ARR_AFTER:
+        depth += 1
+    r = ld64(e, CTX) + n * (CTX_W * 4)
+    st32(r, C_KIND, kind)
+    st32(r, C_A, a)
+    st32(r, C_B, b)
+    st32(r, C_PARENT, parent)
+    st32(r, C_DEPTH, depth)
+    st32(r, C_PROJ, n if proj < 0 else proj)
+    st32(ld64(e, H_CTX), slot, n + 1)
+    st64(e, N_CTX, n + 1)
+    return n
+
+
+@njit(**_OPT)
+def projection(e, c):
+    """Context or set `c` with the extra keys of every open object forgotten."""
+    if c >= SET_BASE:
+        return ld32(ld64(e, SETS) + (c - SET_BASE) * (SET_W * 4), S_PROJ)
+    return ld32(ld64(e, CTX) + c * (CTX_W * 4), C_PROJ)
+
+
+@njit(**_OPT)
+def context(e, kind, a, b, parent):
+    """Intern a context; also its projection, so that masks can be shared."""
+    slot, i = find_context(e, kind, a, b, parent)
+    if i >= 0:
+        return i
+    n = ld64(e, N_CTX)
+    if n + 2 > ld64(e, CAP_CTX) or grow_probe(ld64(e, M_CTX), n + 1):
+        return need(e, ROOM_CTX, 0, 0)
+    a2 = a
+    if kind == OBJ_START or kind == OBJ_KEY or kind == OBJ_AFTER:
+        a2 = op_projection(e, a)
+        if a2 < 0:
+            return a2
+    p2 = projection(e, parent)
+    if a2 == a and p2 == parent:
+        return put_context(e, slot, kind, a, b, parent, -1)
+    slot2, i2 = find_context(e, kind, a2, b, p2)
+    if i2 < 0:
+        i2 = put_context(e, slot2, kind, a2, b, p2, -1)
+        slot, i = find_context(e, kind, a, b, parent)
+    return put_context(e, slot, kind, a, b, parent, i2)
+
+
+@njit(**_OPT)
+def intern_members(e, members, n, proj):
+    """Intern a sorted list of context ids as a set."""
+    h = n
+    for i in range(n):
+        h = mix(h, members[i])
+    mask, table = ld64(e, M_SETS), ld64(e, H_SETS)
+    sets, pool = ld64(e, SETS), ld64(e, MEMBERS)
+    slot = h & mask
+    while True:
+        i = ld32(table, slot)
+        if i == 0:
+            break
+        r = sets + (i - 1) * (SET_W * 4)
+        if ld32(r, S_LEN) == n:
+            off = ld32(r, S_OFF)
+            same = True
+            for k in range(n):
+                if ld32(pool, off + k) != members[k]:
+                    same = False
+                    break
+            if same:
+                return SET_BASE + i - 1
+        slot = (slot + 1) & mask
+    s, m = ld64(e, N_SETS), ld64(e, N_MEMBERS)
+    if s >= ld64(e, CAP_SETS) or m + n > ld64(e, CAP_MEMBERS) or grow_probe(mask, s):
+        return need(e, ROOM_SETS, n, 0)
+    r = sets + s * (SET_W * 4)
+    st32(r, S_OFF, m)
+    st32(r, S_LEN, n)
+    st32(r, S_PROJ, SET_BASE + s if proj < 0 else proj)
+    for k in range(n):
+        st32(pool, m + k, members[k])
+    st64(e, N_SETS, s + 1)
+    st64(e, N_MEMBERS, m + n)
+    st32(table, slot, s + 1)
+    return SET_BASE + s
+
+
+@njit(**_OPT)
+def expand(e, c, dst, n):
+    """Append the members of context-or-set `c` to the int64 list `dst` of length n."""
+    if c < SET_BASE:
+        dst[n] = c
+        return n + 1
+    r = ld64(e, SETS) + (c - SET_BASE) * (SET_W * 4)
+    off, m = ld32(r, S_OFF), ld32(r, S_LEN)
+    for k in range(m):
+        dst[n + k] = ld32(ld64(e, MEMBERS), off + k)
+    return n + m
+
+
+@njit(**_OPT)
+def size_of(e, c):
+    """Number of members of context-or-set `c`."""
+    if c < SET_BASE:
+        return 1
+    return ld32(ld64(e, SETS) + (c - SET_BASE) * (SET_W * 4), S_LEN)
+
+
+@njit(**_OPT)
+def union_of(e, items, n):
+    """The set of contexts of a list (ids or sets, an int64 array of length n).
+
+    Members alike but for their parents are merged into one whose parent is the
+    union of theirs: this is what keeps the graph-structured stack small.
+    """
+    total = 0
+    for i in range(n):
+        total += size_of(e, items[i])
+    flat = np_empty(total + 1)
+    m = 0
+    for i in range(n):
+        m = expand(e, items[i], flat, m)
+    sort_ids(flat, m)
+    k = 0
+    for i in range(m):
+        if i == 0 or flat[i] != flat[i - 1]:
+            flat[k] = flat[i]
+            k += 1
+    m = k
+    if m == 1:
+        return flat[0]
+    # merge members that differ only in their parents
+    ctx = ld64(e, CTX)
+    out = np_empty(m)
+    used = np_empty(m)
+    for i in range(m):
+        used[i] = 0
+    n_out = 0
+    for i in range(m):
+        if used[i] != 0:
+            continue
+        r = ctx + flat[i] * (CTX_W * 4)
+        kind, a, b = ld32(r, C_KIND), ld32(r, C_A), ld32(r, C_B)
+        parents = np_empty(m)
+        parents[0] = ld32(r, C_PARENT)
+        k = 1
+        for j in range(i + 1, m):
+            if used[j] == 0:
+                s = ctx + flat[j] * (CTX_W * 4)
+                if ld32(s, C_KIND) == kind and ld32(s, C_A) == a and ld32(s, C_B) == b and kind != DONE:
+                    used[j] = 1
+                    parents[k] = ld32(s, C_PARENT)
+                    k += 1
+        if k == 1:
+            out[n_out] = flat[i]
+        else:
+            parent = union_of(e, parents, k)
+            if parent < 0:
+                return parent
+            c = context(e, kind, a, b, parent)
+            if c < 0:
+                return c
+            ctx = ld64(e, CTX)
+            out[n_out] = c
+        n_out += 1
+    if n_out == 1:
+        return out[0]
+    sort_ids(out, n_out)
+    same = True
+    proj = np_empty(n_out)
+    for i in range(n_out):
+        proj[i] = projection(e, out[i])
+        if proj[i] != out[i]:
+            same = False
+    if same:
+        return intern_members(e, out, n_out, -1)
+    p = union_of(e, proj, n_out)
+    if p < 0:
+        return p
+    return intern_members(e, out, n_out, p)
+
+
+# ------------------------------------------------------------------ lexemes
+@njit(**_OPT)
+def lexeme_label(e, q):
+    """Label with which a value lexeme or text may end in q, or -1."""
+    if q < N_STATIC:
+        return 1 if ld8(ld64(e, STATIC_ACC), q) != 0 else -1
+    if q < LX_BASE:
+        return -1
+    if q >= RAW_BASE:
+        q -= RAW_BASE
+        if q < N_STATIC:
+            return 1 if ld8(ld64(e, STATIC_ACC), q) != 0 else -1
+    return lx_label(ld64(e, LEXER), q)
+
+
+@njit(**_OPT)
+def piece_step(e, q, b):
+    """One byte of a static or lexer state (no raw offset): next state, DEAD, NEED or FUEL."""
+    if q < N_STATIC:
+        return ld16(ld64(e, STATIC), (q << 8) + b)
+    r = lx_step(ld64(e, LEXER), q, b)
+    if r == NEED_PY:
+        st64(e, NEED, NEED_LEXER)
+    return r
+
+
+@njit(**_OPT)
+def piece_label(e, q):
+    """Label of a static string or lexer state, or -1."""
+    if q < N_STATIC:
+        return 1 if q == 0 else -1
+    r = lx_label(ld64(e, LEXER), q)
+    if r == NEED_PY:
+        st64(e, NEED, NEED_LEXER)
+    return r
+
+
+@njit(**_OPT)
+def gap(e, c):
+    """The white-space state in which context-or-set `c` starts."""
+    r = ld64(e, CTX) + first_context(e, c) * (CTX_W * 4)
+    mode = ld64(e, WS_MODE)
+    if mode == 0:
+        depth = ld32(r, C_DEPTH)
+        if depth == 0:
+            return WS
+        limit = 2 + 8 * depth
+        return WS + (limit if limit < WS_MAX else WS_MAX)
+    if mode == 2:
+        kind = ld32(r, C_KIND)
+        if kind == OBJ_KEY or (kind == VALUE and ld32(r, C_B) != 0):
+            return MUST_SPACE
+    return WS
+
+
+@njit(**_OPT)
+def any_allowed(e, op, lo, hi):
+    """Is a declared key with label in [lo, hi) allowed at object position `op`?"""
+    r = ld64(e, OPS) + op * (OP_W * 4)
+    o = ld64(e, OBJ) + ld32(r, P_OBJ) * (OBJ_W * 8)
+    n = ld64(o, O_N)
+    if hi > n:
+        hi = n
+    if lo >= hi:
+        return False
+    bits = ld64(e, BITS) + ld32(r, P_ALLOWED) * 8
+    i, last = lo >> 6, (hi - 1) >> 6
+    while i <= last:
+        v = ld64(bits, i)
+        if i == lo >> 6:
+            v &= -1 << (lo & 63)
+        if i == last and (hi & 63) != 0:
+            v &= (1 << (hi & 63)) - 1
+        if v != 0:
+            return True
+        i += 1
+    return False
+
+
+@njit(**_OPT)
+def key_record(e, names, extra, seen):
+    """The thread state of a key being read: its place in the three automata."""
+    mask, table, keys = ld64(e, M_KEYS), ld64(e, H_KEYS), ld64(e, KEYS)
+    slot = mix(mix(names, extra), seen) & mask
+    while True:
+        i = ld32(table, slot)
+        if i == 0:
+            break
+        r = keys + (i - 1) * (KEY_W * 4)
+        if ld32(r, K_NAMES) == names and ld32(r, K_EXTRA) == extra and ld32(r, K_SEEN) == seen:
+            return KEY_BASE + i - 1
+        slot = (slot + 1) & mask
+    n = ld64(e, N_KEYS)
+    if n >= ld64(e, CAP_KEYS) or grow_probe(mask, n):
+        return need(e, ROOM_KEYS, 0, 0)
+    r = keys + n * (KEY_W * 4)
+    st32(r, K_NAMES, names)
+    st32(r, K_EXTRA, extra)
+    st32(r, K_SEEN, seen)
+    st64(e, N_KEYS, n + 1)
+    st32(table, slot, n + 1)
+    return KEY_BASE + n
+
+
+# ------------------------------------------------------------------ structure
+@njit(**_OPT)
+def value_start(e, node, parent, b):
+    """The threads after the first byte `b` of a value of `node`."""
+    v = ld64(e, NODE) + node * (NODE_W * 8)
+    if ld64(v, N_READY) == 0:
+        return need(e, NEED_NODE, node, 0)
+    if b == QUOTE:
+        q = ld64(v, N_STR)
+        return emit(e, q, parent) if q >= 0 else 0
+    if b == 45 or (48 <= b and b <= 57):
+        q = ld64(v, N_NUM)
+        if q < 0:
+            return 0
+        base = RAW_BASE if q >= RAW_BASE else 0
+        r = piece_step(e, q - base, b)
+        if r < 0:
+            return r if r != DEAD else 0
+        return emit(e, base + r, parent)
+    flags = ld64(v, N_FLAGS)
+    if b == 110:
+        return emit(e, 43, parent) if flags & 1 else 0
+    if b == 116:
+        return emit(e, 34, parent) if flags & 2 else 0
+    if b == 102:
+        return emit(e, 38, parent) if flags & 4 else 0
+    if b == 91:
+        off, n = ld64(v, N_ARR), ld64(v, N_NARR)
+        for i in range(n):
+            c = context(e, ARR_START, ld32(ld64(e, ALT), off + i), 0, parent)
+            if c < 0:
+                return c
+            r = emit(e, gap(e, c), c)
+            if r < 0:
+                return r
+    elif b == 123:
+        off, n = ld64(v, N_OBJ), ld64(v, N_NOBJ)
+        for i in range(n):
+            obj = ld32(ld64(e, ALT), off + i)
+            o = ld64(e, OBJ) + obj * (OBJ_W * 8)
+            reg = 0
+            if ld64(o, O_BITSET) != 0 and ld64(o, O_WORDS) > 0:
+                w = ld64(o, O_WORDS)
+                if ld64(e, N_BITS) + 2 * w + 4 > ld64(e, CAP_BITS):
+                    return need(e, ROOM_BITS, 2 * w + 4, 0)
+                dst = ld64(e, BITS) + (ld64(e, CAP_BITS) - w) * 8
+                for k in range(w):
+                    st64(dst, k, 0)
+                reg = intern_bits(e, dst, w)
+                if reg < 0:
+                    return reg
+            op = intern_op(e, obj, reg, 0, 0)
+            if op < 0:
+                return op
+            c = context(e, OBJ_START, op, 0, parent)
+            if c < 0:
+                return c
+            r = emit(e, gap(e, c), c)
+            if r < 0:
+                return r
+    return 0
+
+
+@njit(**_OPT)
+def open_key(e, c, op):
+    """The thread after the opening quote of a key at object position `op`."""
+    p = ld64(e, OPS) + op * (OP_W * 4)
+    o = ld64(e, OBJ) + ld32(p, P_OBJ) * (OBJ_W * 8)
+    ext = ld32(p, P_EXT)
+    names = ld64(o, O_NAMES)
+    if ext == 0 and not any_allowed(e, op, 0, ld64(o, O_N)):
+        return 0
+    extra, seen = -1, -1
+    if ext != 0:
+        extra = ld64(o, O_EXTRA)
+        x = ld32(p, P_X)
+        if x != 0:
+            seen = ld32(ld64(e, XSETS), x * X_W)
+    k = key_record(e, names, extra, seen)
+    if k < 0:
+        return k
+    return emit(e, k, c)
+
+
+@njit(**_OPT)
+def item_value(e, c, arr, count, parent, comma):
+    """The context expecting item number `count` of array alternative `arr`."""
+    a = ld64(e, ARR) + arr * (ARR_W * 8)
+    hi = ld64(a, A_MAX)
+    if hi >= 0 and count >= hi:
+        return DEAD
+    if count < ld64(a, A_NPREFIX):
+        node = ld32(ld64(e, PREFIX), ld64(a, A_PREFIX) + count)
+    else:
+        node = ld64(a, A_ITEMS)
+    if node < 0:
+        return DEAD
+    sat = ld64(a, A_SAT)
+    after = context(e, ARR_AFTER, arr, count + 1 if count < sat else sat, parent)
+    if after < 0:
+        return after
+    return context(e, VALUE, node, comma, after)
+
+
+@njit(**_OPT)
+def gap_one(e, c, b):
+    """The threads after structural byte `b` in context `c` (not a set)."""
+    r = ld64(e, CTX) + c * (CTX_W * 4)
+    kind, a, parent = ld32(r, C_KIND), ld32(r, C_A), ld32(r, C_PARENT)
+    if kind == VALUE:
+        return value_start(e, a, parent, b)
+    if kind == COLON:
+        if b != 58:
+            return 0
+        v = context(e, VALUE, a, 1, parent)
+        return emit(e, gap(e, v), v) if v >= 0 else v
+    if kind == OBJ_AFTER:
+        p = ld64(e, OPS) + a * (OP_W * 4)
+        if b == 125:
+            return emit(e, gap(e, parent), parent) if ld32(p, P_CLOSE) != 0 else 0
+        if b != 44:
+            return 0
+        if ld32(p, P_EXT) == 0 and not any_allowed(e, a, 0, 1 << 40):
+            return 0
+        k = context(e, OBJ_KEY, a, 0, parent)
+        return emit(e, gap(e, k), k) if k >= 0 else k
+    if kind == ARR_AFTER:
+        count = ld32(r, C_B)
+        if b == 93:
+            lo = ld64(ld64(e, ARR) + a * (ARR_W * 8), A_MIN)
+            return emit(e, gap(e, parent), parent) if count >= lo else 0
+        if b != 44:
+            return 0
+        v = item_value(e, c, a, count, parent, 1)
+        if v < 0:
+            return v if v != DEAD else 0
+        return emit(e, gap(e, v), v)
+    if kind == ARR_START:
+        if b == 93:
+            lo = ld64(ld64(e, ARR) + a * (ARR_W * 8), A_MIN)
+            return emit(e, gap(e, parent), parent) if lo <= 0 else 0
+        v = item_value(e, c, a, 0, parent, 0)
+        if v < 0:
+            return v if v != DEAD else 0
+        s = ld64(e, CTX) + v * (CTX_W * 4)
+        return value_start(e, ld32(s, C_A), ld32(s, C_PARENT), b)
+    if kind == OBJ_START or kind == OBJ_KEY:
+        if b == QUOTE:
+            return open_key(e, c, a)
+        if b == 125 and kind == OBJ_START and ld32(ld64(e, OPS) + a * (OP_W * 4), P_CLOSE) != 0:
+            return emit(e, gap(e, parent), parent)
+    return 0
+
+
+@njit(**_OPT)
+def finish(e):
+    """Turn the result list into one thread, MULTI or DEAD; threads of equal q merge."""
+    n = ld64(e, N_OUT)
+    out = ld64(e, OUT)
+    if n == 1:
+        return ld64(out, 0)
+    if n == 0:
+        return DEAD
+    merged = 0
+    cs = np_empty(n)
+    for i in range(n):
+        q = ld64(out, i) >> SHIFT
+        done = False
+        for j in range(merged):
+            if ld64(out, j) >> SHIFT == q:
+                done = True
+        if done:
+            continue
+        k = 0
+        for j in range(i, n):
+            if ld64(out, j) >> SHIFT == q:
+                cs[k] = ld64(out, j) & LOW
+                k += 1
+        c = cs[0]
+        if k > 1:
+            c = union_of(e, cs, k)
+            if c < 0:
+                return c
+        st64(out, merged, (q << SHIFT) | c)
+        merged += 1
+    st64(e, N_OUT, merged)
+    return ld64(out, 0) if merged == 1 else MULTI
+
+
+@njit(**_OPT)
+def gap_step(e, c, b):
+    """One structural byte for context-or-set `c`."""
+    st64(e, N_OUT, 0)
+    if c < SET_BASE:
+        r = gap_one(e, c, b)
+        if r < 0:
+            return r
+        if ld64(e, N_OUT) == 1:
+            return ld64(ld64(e, OUT), 0)
+    else:
+        s = ld64(e, SETS) + (c - SET_BASE) * (SET_W * 4)
+        off, n = ld32(s, S_OFF), ld32(s, S_LEN)
+        for i in range(n):
+            r = gap_one(e, ld32(ld64(e, MEMBERS), off + i), b)
+            if r < 0:
+                return r
+    return finish(e)
+
+
+@njit(**_OPT)
+def x_after(e, x, at):
+    """The extras of an object after the extra key that ends at text offset `at`."""
+    text = -1
+    n = ld64(e, X_COUNT)
+    for i in range(n):
+        if ld64(ld64(e, X_AT), i) == at:
+            text = ld64(ld64(e, X_TEXT), i)
+    if text < 0:
+        return need(e, NEED_XTEXT, at, 0)
+    mask, table = ld64(e, M_XSETS), ld64(e, H_XSETS)
+    slot = mix(x, text) & mask
+    while True:
+        i = ld64(table, slot * 3)
+        if i < 0:
+            return need(e, NEED_XSET, x, text)
+        if i == x and ld64(table, slot * 3 + 1) == text:
+            return ld64(table, slot * 3 + 2)
+        slot = (slot + 1) & mask
+
+
+@njit(**_OPT)
+def close_key(e, names, extra, seen, label, extra_label, c, at):
+    """The COLON context after a key's closing quote in context `c`; DEAD if it may not end."""
+    r = ld64(e, CTX) + c * (CTX_W * 4)
+    op, parent = ld32(r, C_A), ld32(r, C_PARENT)
+    p = ld64(e, OPS) + op * (OP_W * 4)
+    o = ld64(e, OBJ) + ld32(p, P_OBJ) * (OBJ_W * 8)
+    if label >= 0:
+        if not any_allowed(e, op, label, label + 1):
+            return DEAD
+        node = ld64(ld64(e, OPOOL), ld64(o, O_NODES) + label)
+        after_op = op_add(e, op, label, ld32(p, P_X))
+    else:
+        if extra_label < 0 or ld32(p, P_EXT) == 0:
+            return DEAD
+        node = ld64(o, O_EXTRA_NODE)
+        if node < 0:
+            node = extra_label
+        x = ld32(p, P_X)
+        if seen >= 0:
+            dup = piece_label(e, seen)
+            if dup >= 0:
+                return DEAD
+            if dup < DEAD:
+                return dup
+        if at >= 0:
+            x = x_after(e, x, at)
+            if x < 0:
+                return x
+        else:
+            st64(e, TOUCHED, 1)
+        after_op = op_add(e, op, -1, x)
+    if after_op < 0:
+        return after_op
+    after = context(e, OBJ_AFTER, after_op, 0, parent)
+    if after < 0:
+        return after
+    return context(e, COLON, node, 0, after)
+
+
+@njit(**_OPT)
+def key_step(e, q, c, b, at):
+    """One byte inside a key.  `at` >= 0 when text is accepted: the offset after `b`."""
+    r = ld64(e, KEYS) + (q - KEY_BASE) * (KEY_W * 4)
+    names, extra, seen = ld32(r, K_NAMES), ld32(r, K_EXTRA), ld32(r, K_SEEN)
+    if b == QUOTE:
+        label, extra_label = -1, -1
+        if names >= 0:
+            label = piece_label(e, names)
+            if label < DEAD:
+                return label
+        if extra >= 0:
+            extra_label = piece_label(e, extra)
+            if extra_label < DEAD:
+                return extra_label
+        if label >= 0 or extra_label >= 0:
+            if c < SET_BASE:
+                d = close_key(e, names, extra, seen, label, extra_label, c, at)
+                return (gap(e, d) << SHIFT) | d if d >= 0 else d
+            items = np_empty(size_of(e, c))
+            n = expand(e, c, items, 0)
+            k = 0
+            for i in range(n):
+                d = close_key(e, names, extra, seen, label, extra_label, items[i], at)
+                if d < DEAD:
+                    return d
+                if d >= 0:
+                    items[k] = d
+                    k += 1
+            if k == 0:
+                return DEAD
+            d = union_of(e, items, k)
+            return (gap(e, d) << SHIFT) | d if d >= 0 else d
+    if names >= 0:
+        names = piece_step(e, names, b)
+        if names < DEAD:
+            return names
+    if extra >= 0:
+        extra = piece_step(e, extra, b)
+        if extra < DEAD:
+            return extra
+    if extra < 0:
+        seen = -1
+    elif seen >= 0:
+        seen = piece_step(e, seen, b)
+        if seen < DEAD:
+            return seen
+    if names < 0 and extra < 0:
+        return DEAD
+    lo, hi, lo2, hi2 = 0, 0, 0, 0
+    if names >= 0:
+        lo, hi = lx_range(ld64(e, LEXER), names)
+        lo2, hi2 = lx_range2(ld64(e, LEXER), names)
+    if c < SET_BASE:
+        op = ld32(ld64(e, CTX) + c * (CTX_W * 4), C_A)
+        if extra < 0 or ld32(ld64(e, OPS) + op * (OP_W * 4), P_EXT) == 0:
+            if names < 0 or not (any_allowed(e, op, lo, hi) or any_allowed(e, op, lo2, hi2)):
+                return DEAD
+    else:
+        items = np_empty(size_of(e, c))
+        n = expand(e, c, items, 0)
+        k, ext = 0, False
+        for i in range(n):
+            op = ld32(ld64(e, CTX) + items[i] * (CTX_W * 4), C_A)
+            has = extra >= 0 and ld32(ld64(e, OPS) + op * (OP_W * 4), P_EXT) != 0
+            ext |= has
+            if has or (names >= 0 and (any_allowed(e, op, lo, hi) or any_allowed(e, op, lo2, hi2))):
+                items[k] = items[i]
+                k += 1
+        if k == 0:
+            return DEAD
+        if not ext:
+            extra, seen = -1, -1
+        if k < n:
+            c = union_of(e, items, k)
+            if c < 0:
+                return c
+    q = key_record(e, names, extra, seen)
+    return (q << SHIFT) | c if q >= 0 else q
+
+
+@njit(**_OPT)
+def thread_step(e, q, c, b, at):
+    """One byte for thread (q, c): a thread, DEAD, NEED_PY, FUEL, or MULTI (see the result list).
+
+    `at` is -1 on a walk; when text is accepted, the text offset after `b`.
+    """
+    if q < N_STATIC:
+        r = ld16(ld64(e, STATIC), (q << 8) + b)
+        if r >= 0:
+            return (r << SHIFT) | c
+        if q == 0:
+            return (gap(e, c) << SHIFT) | c if b == QUOTE else DEAD
+        if q == MUST_SPACE:
+            return (WS << SHIFT) | c if b == 32 else DEAD
+        if ld8(ld64(e, STATIC_ACC), q) == 0:
+            return DEAD
+        return after_raw(e, c, b)
+    if q < LX_BASE:
+        if b == 32 or b == 10 or b == 13 or b == 9:
+            return ((q - 1) << SHIFT) | c if q > WS else DEAD
+        return gap_step(e, c, b)
+    if q < RAW_BASE:
+        if b == QUOTE:
+            label = piece_label(e, q)
+            if label >= 0:
+                return (gap(e, c) << SHIFT) | c
+            if label < DEAD:
+                return label
+        r = piece_step(e, q, b)
+        return (r << SHIFT) | c if r >= 0 else r
+    if q < KEY_BASE:
+        r = piece_step(e, q - RAW_BASE, b)
+        if r >= 0:
+            return ((r + RAW_BASE) << SHIFT) | c
+        if r < DEAD:
+            return r
+        label = lexeme_label(e, q)
+        if label < 0:
+            if label == NEED_PY:
+                st64(e, NEED, NEED_LEXER)
+            return label
+        return after_raw(e, c, b)
+    return key_step(e, q, c, b, at)
+
+
+@njit(**_OPT)
+def after_raw(e, c, b):
+    """The byte after a lexeme that ends where it is (number, literal, text)."""
+    q = gap(e, c)
+    if q == MUST_SPACE:
+        return (WS << SHIFT) | c if b == 32 else DEAD
+    if b == 32 or b == 10 or b == 13 or b == 9:
+        return ((q - 1) << SHIFT) | c if q > WS else DEAD
+    return gap_step(e, c, b)
+
+
+@njit(**_OPT)
+def can_end(e, q, c):
+    """May the whole text end in thread (q, c)?"""
+    done = False
+    if c == 0:
+        done = True
+    elif c >= SET_BASE:
+        r = ld64(e, SETS) + (c - SET_BASE) * (SET_W * 4)
+        done = ld32(ld64(e, MEMBERS), ld32(r, S_OFF)) == 0
+    if not done:
+        return False
+    if q >= WS and q < LX_BASE:
+        return True
+    if q < N_STATIC:
+        return q >= 16 and q != MUST_SPACE and ld8(ld64(e, STATIC_ACC), q) != 0
+    if q >= RAW_BASE and q < KEY_BASE:
+        return lexeme_label(e, q) >= 0
+    return False

@@ -1,0 +1,102 @@
+"""Compiled constraints: a grammar bound to a vocabulary.
+
+Logically immutable and shared between threads: the same question gets the same
+answer, forever.  Physically it owns an arena that grows (see
+``automata/arena.py``) and is replaced by a fresh one when it gets too large.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from ..automata.arena import MAX_BYTES, Arena
+from ..errors import VocabularyError
+from ..grammar.ir import CoverageEntry, JsonGrammar, TextGrammar
+from ..tokens.tables import TokenTables, token_tables
+from .closing import Closing
+from .matcher import Matcher
+
+if TYPE_CHECKING:
+    from ..tokens.vocabulary import Vocabulary
+
+__all__ = ["Compiled"]
+
+
+class Compiled:
+    """A constraint over a vocabulary; make it with :func:`structgen.compile`.
+
+    Attributes
+    ----------
+    grammar
+        The normal form.
+    vocabulary : Vocabulary
+    coverage : list of CoverageEntry
+        What became of each keyword of the schema.
+    """
+
+    def __init__(self, grammar: JsonGrammar | TextGrammar, vocabulary: "Vocabulary", *, source=None,
+                 max_bytes: int = MAX_BYTES):
+        missing = vocabulary.missing_bytes
+        if missing:
+            _check_bytes(grammar, missing)
+        self.grammar = grammar
+        self.vocabulary = vocabulary
+        self.source = source
+        self.max_bytes = max_bytes
+        self._tables: TokenTables = token_tables(vocabulary)
+        self.kinds = self._tables.kind_list
+        self.lengths = self._tables.length_list
+        self._lock = threading.Lock()
+        self._arena = Arena(grammar, self._tables, max_bytes)
+
+    @property
+    def coverage(self) -> list[CoverageEntry]:
+        """What became of each keyword; empty for constraints on plain text."""
+        return list(getattr(self.grammar, "coverage", ()))
+
+    def matcher(self, max_tokens: int | None = None) -> Matcher:
+        """A new matcher at the start; `max_tokens` turns budget-aware closing on.
+
+        Raises
+        ------
+        BudgetError
+            If the shortest valid output needs more than `max_tokens` tokens.
+        """
+        return Matcher(self, max_tokens)
+
+    def arena(self) -> Arena:
+        """The arena new matchers start in."""
+        arena = self._arena
+        return self.renew(arena) if arena.rows_bytes > self.max_bytes else arena
+
+    def renew(self, old: Arena) -> Arena:
+        """A fresh arena in place of `old` (or the one that already took its place)."""
+        with self._lock:
+            if self._arena is old:
+                self._arena = Arena(self.grammar, self._tables, self.max_bytes)
+            return self._arena
+
+    def closing(self, arena: Arena) -> Closing:
+        """The shortest-completion calculator of an arena."""
+        with arena.lock:
+            if arena.closing is None:
+                arena.closing = Closing(arena, self.vocabulary)
+            return arena.closing
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the current arena."""
+        return self._arena.nbytes
+
+
+def _check_bytes(grammar, missing: bytes) -> None:
+    """Refuse a vocabulary that cannot spell every text of the grammar.
+
+    Every continuation is spelled byte by byte in the worst case, so a byte
+    that is no token could be a dead end.
+    """
+    shown = ", ".join(f"{b:#04x}" for b in missing[:8]) + (" ..." if len(missing) > 8 else "")
+    raise VocabularyError(
+        f"{len(missing)} bytes are no token of this vocabulary ({shown}), so some valid texts could not be spelled",
+        hint="use a tokenizer with byte fallback, or Vocabulary.from_tokens with all single bytes")

@@ -1,0 +1,512 @@
+"""Matcher: one request's position in the language, and its token masks.
+
+A matcher is a chain of immutable nodes (state, what led here, node before), so
+fork copies one reference and rollback follows a few.  A state is an int64 of
+the compiled grammar's arena; everything heavy is there, shared by all matchers
+and threads.  A call that fails changes nothing.
+
+Costs (128,000 tokens): `fill_bitmask` 0.4 us and `accept` 0.3 us where the
+state has been met before; see ``bench/speed.py`` for cold figures.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional, Sequence
+
+import numpy as np
+
+from ..automata.arena import Arena, ArenaFull
+from ..automata.stack_kernels import DEAD, NEED_A
+from ..errors import BudgetError, LimitError, MatcherError
+from ..tokens import mask_kernels as mk
+from .closing import Closing
+
+if TYPE_CHECKING:
+    from .compiled import Compiled
+
+__all__ = ["Matcher", "fill_batch"]
+
+#: A node of the history: (state, piece, node before, bytes so far, tokens so far, ended).
+Node = tuple[int, Any, Optional[tuple], int, int, bool]
+
+#: Forced bytes are looked for at most this far ahead.
+MAX_FORCED = 4096
+
+
+class Matcher:
+    """Position in a compiled constraint; make it with ``compiled.matcher()``.
+
+    Parameters
+    ----------
+    compiled : Compiled
+        The constraint.
+    max_tokens : int, optional
+        Budget of tokens, EOS included.  Masks then only allow tokens after
+        which the shortest completion still fits.
+
+    Raises
+    ------
+    BudgetError
+        If the shortest valid output does not fit into `max_tokens`.
+    """
+
+    __slots__ = ("compiled", "vocabulary", "max_tokens", "_arena", "_node", "_out", "_out_at", "_closing")
+
+    def __init__(self, compiled: "Compiled", max_tokens: int | None = None):
+        self.compiled = compiled
+        self.vocabulary = compiled.vocabulary
+        self.max_tokens = max_tokens
+        self._arena: Arena = compiled.arena()
+        self._node: Node = (self._arena.start, None, None, 0, 0, False)
+        self._out = self._out_at = None
+        self._closing: Closing | None = None
+        if max_tokens is not None:
+            self._closing = compiled.closing(self._arena)
+            with self._arena.lock:
+                needed = self._closing.tokens_needed(self._arena.start)
+            if needed > max_tokens:
+                raise BudgetError(f"the shortest valid output needs {needed} tokens (the end token included), "
+                                  f"the budget is {max_tokens}", needed=needed, given=max_tokens,
+                                  hint="raise max_new_tokens")
+
+    # ------------------------------------------------------------------ masks
+    def fill_bitmask(self, bitmask: Any, row: int = 0) -> None:
+        """Write the mask of the next token into ``bitmask[row]``.
+
+        Parameters
+        ----------
+        bitmask : numpy.ndarray or torch.Tensor
+            int32 on the CPU, shape (batch, width) or (width,), width >=
+            ceil(V / 32), rows contiguous; bit t % 32 of word t // 32 is set if
+            token t is allowed.  Words beyond the vocabulary become 0.
+        row : int
+            The row to write.
+
+        Raises
+        ------
+        MatcherError
+            If the bitmask has another type, shape or layout, or is read-only.
+        """
+        if bitmask is not self._out:
+            self._out_at = _destination(bitmask, (self.vocabulary.size + 31) // 32)
+            self._out = bitmask
+        base, stride, words, rows = self._out_at
+        if not 0 <= row < rows:
+            raise MatcherError(f"row {row} is outside the bitmask's {rows} rows")
+        self._fill(base + row * stride, words)
+
+    def _fill(self, address: int, words: int) -> None:
+        state, _, _, _, used, ended = self._node
+        if ended:
+            _end_mask(address, words, self.vocabulary.eos_ids)
+            return
+        arena = self._arena
+        with arena.lock:
+            r = mk.fill(arena.address, state, address, words)
+        if r < 0:
+            self._run(mk.fill, address, words)
+        if self._closing is not None:
+            self._closing.narrow(self._node[0], self.max_tokens - used, address, words)
+
+    def _run(self, kernel, *args: int) -> int:
+        """A kernel on the current state until it has what it needs; moves if the arena is full."""
+        while True:
+            arena = self._arena
+            try:
+                with arena.lock:
+                    return arena.call(kernel, self._node[0], *args)
+            except ArenaFull:
+                self._move()
+            except LimitError as error:
+                error.partial = self.text.decode("utf-8", "replace")
+                raise
+
+    def _advance(self, node: Node, data: bytes) -> tuple[int, int]:
+        """State after `data` from `node`, and where it stopped if that is DEAD."""
+        arena = self._arena
+        try:
+            with arena.lock:
+                arena.begin_text()
+                arena.text_before = _KeyText(node, data, self)
+                r = arena.call(mk.advance_bytes, node[0], _address_of(data), len(data))
+                return r, int(arena.block[NEED_A])
+        except LimitError as error:
+            error.partial = self.text.decode("utf-8", "replace")
+            raise
+
+    def _move(self) -> None:
+        """Go on in a fresh arena, by replaying the text accepted so far."""
+        nodes, node = [], self._node
+        while node is not None:
+            nodes.append(node)
+            node = node[2]
+        self._arena = self.compiled.renew(self._arena)
+        new: Node | None = None
+        for _, piece, _, size, used, ended in reversed(nodes):
+            if new is None:
+                new = (self._arena.start, None, None, 0, 0, False)
+                continue
+            state = new[0] if ended else self._advance(new, self._bytes_of(piece))[0]
+            new = (state, piece, new, size, used, ended)
+        self._node = new
+        if self._closing is not None:
+            self._closing = self.compiled.closing(self._arena)
+
+    # ------------------------------------------------------------------ moving
+    def accept(self, token: int) -> None:
+        """Take the next token; an end token is allowed where the text is complete.
+
+        Raises
+        ------
+        MatcherError
+            If the token cannot follow (the matcher is unchanged).
+        """
+        if not self.try_accept(token):
+            raise self._refusal(token)
+
+    def try_accept(self, token: int) -> bool:
+        """`accept` that returns False instead of raising when the token cannot follow."""
+        node = self._node
+        arena = self._arena
+        try:
+            kind = self.compiled.kinds[token]
+        except (IndexError, TypeError):
+            raise self._bad_token(token) from None
+        if kind != 0 or token < 0:
+            return self._accept_special(token, kind)
+        if node[5]:
+            return False
+        with arena.lock:
+            r = mk.begin_advance(arena.address, node[0], token)
+        if r < DEAD:
+            r = self._advance(node, self.vocabulary.token_bytes(token))[0]
+        if r < 0:
+            return False
+        self._node = (r, token, node, node[3] + self.compiled.lengths[token], node[4] + 1, False)
+        return True
+
+    def _accept_special(self, token: int, kind: int) -> bool:
+        node = self._node
+        if token < 0:
+            raise self._bad_token(token)
+        if kind != 2 or node[5]:
+            return False
+        if not self.can_end():
+            return False
+        self._node = (node[0], token, node, node[3], node[4] + 1, True)
+        return True
+
+    def accept_bytes(self, data: bytes) -> None:
+        """Take text, however it would be tokenised; all of it or, on error, none.
+
+        Raises
+        ------
+        MatcherError
+            With `offset` of the first byte that cannot follow.
+        """
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise MatcherError(f"accept_bytes takes bytes, not {type(data).__name__}")
+        data = bytes(data)
+        node = self._node
+        if node[5]:
+            raise MatcherError("the text has ended", offset=node[3], hint="rollback(1) takes the end token back")
+        if not data:
+            self._node = (node[0], data, node, node[3], node[4], False)
+            return
+        r, offset = self._advance(node, data)
+        if r < 0:
+            at = node[3] + offset
+            probe = self.fork()
+            if offset:
+                probe.accept_bytes(data[:offset])
+            raise MatcherError(f"byte {data[offset]:#04x} ({_show(data[offset])}) at offset {at} cannot follow",
+                               offset=at, expected=probe.expected())
+        self._node = (r, data, node, node[3] + len(data), node[4], False)
+
+    def can_end(self) -> bool:
+        """Whether the text so far is complete (EOS is allowed)."""
+        if self._node[5]:
+            return False
+        arena = self._arena
+        with arena.lock:
+            return mk.state_can_end(arena.address, self._node[0]) == 1
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether an end token has been accepted."""
+        return self._node[5]
+
+    def rollback(self, n: int = 1) -> None:
+        """Undo the last `n` successful accept, try_accept and accept_bytes calls."""
+        node: Node | None = self._node
+        if n < 0:
+            raise MatcherError(f"cannot roll back {n} steps")
+        for i in range(n):
+            assert node is not None
+            if node[2] is None:
+                raise MatcherError(f"cannot roll back {n} steps: only {i} were accepted")
+            node = node[2]
+        self._node = node
+
+    def fork(self) -> "Matcher":
+        """An independent matcher at the same position; O(1)."""
+        other = Matcher.__new__(Matcher)
+        other.compiled, other.vocabulary, other.max_tokens = self.compiled, self.vocabulary, self.max_tokens
+        other._arena, other._node, other._closing = self._arena, self._node, self._closing
+        other._out = other._out_at = None
+        return other
+
+    def reset(self) -> None:
+        """Back to the start, in the newest arena."""
+        self._arena = self.compiled.arena()
+        self._node = (self._arena.start, None, None, 0, 0, False)
+        if self._closing is not None:
+            self._closing = self.compiled.closing(self._arena)
+
+    # ------------------------------------------------------------------ looking
+    @property
+    def text(self) -> bytes:
+        """The bytes accepted so far."""
+        pieces, node = [], self._node
+        while node[2] is not None:
+            if not node[5]:
+                pieces.append(self._bytes_of(node[1]))
+            node = node[2]
+        return b"".join(reversed(pieces))
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens accepted so far, EOS included."""
+        return self._node[4]
+
+    def allowed_tokens(self) -> np.ndarray:
+        """The ids allowed next, ascending (int64)."""
+        words = (self.vocabulary.size + 31) // 32
+        mask = np.zeros(words, np.int32)
+        self.fill_bitmask(mask)
+        return np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
+
+    def expected_bytes(self) -> bytes:
+        """The bytes that may come next, ascending."""
+        if self._node[5]:
+            return b""
+        out = np.zeros(32, np.int64)
+        self._run(mk.byte_set, out.ctypes.data)
+        return bytes(np.flatnonzero(out.view(np.uint8)).astype(np.uint8))
+
+    def expected(self) -> str:
+        """What may come next, for an error message."""
+        allowed = self.expected_bytes()
+        parts = [_show(b) for b in allowed if 0x21 <= b < 0x7F]
+        if any(b in b" \t\r\n" for b in allowed):
+            parts.append("white space")
+        if any(b >= 0x80 for b in allowed):
+            parts.append("a non-ASCII character")
+        if len(parts) > 24:
+            parts = parts[:12] + [f"... {len(allowed)} bytes in all"]
+        if self.can_end():
+            parts.append("the end of the text")
+        return " or ".join(parts) if parts else "nothing"
+
+    def forced_bytes(self) -> bytes:
+        """The longest text every completion starts with (at most 4096 bytes)."""
+        if self._node[5]:
+            return b""
+        out = bytearray()
+        probe = self.fork()
+        flags = np.zeros(32, np.int64)
+        while len(out) < MAX_FORCED and not probe.can_end():
+            flags.fill(0)
+            if probe._run(mk.byte_set, flags.ctypes.data) != 1:
+                break
+            b = int(np.flatnonzero(flags.view(np.uint8))[0])
+            out.append(b)
+            probe.accept_bytes(bytes((b,)))
+        return bytes(out)
+
+    def shortest_completion(self) -> bytes:
+        """A shortest text that completes the one accepted; of those, the least in byte order."""
+        if self._node[5]:
+            return b""
+        closing = self._closing or self.compiled.closing(self._arena)
+        with self._arena.lock:
+            return closing.completion(self._node[0])
+
+    def fill_draft_bitmask(self, bitmask: Any, tokens: Sequence[int], parents: Sequence[int]) -> list[bool]:
+        """Masks for a tree of draft tokens.
+
+        Parameters
+        ----------
+        bitmask : array
+            As for `fill_bitmask`, with at least ``len(tokens) + 1`` rows.  Row 0
+            is the mask here; row i + 1 the mask after ``tokens[i]``.
+        tokens, parents : sequences of int
+            ``parents[i]`` is the index of the draft token before token i, or -1.
+
+        Returns
+        -------
+        list of bool
+            Whether each draft token is allowed where it stands; rows behind one
+            that is not are all zero.
+        """
+        if len(tokens) != len(parents):
+            raise MatcherError(f"{len(tokens)} draft tokens but {len(parents)} parents")
+        start, ok, nodes = self._node, [], []
+        self.fill_bitmask(bitmask, 0)
+        try:
+            for i, (token, parent) in enumerate(zip(tokens, parents)):
+                if not -1 <= parent < i:
+                    raise MatcherError(f"parent {parent} of draft token {i} does not stand before it")
+                before = start if parent < 0 else nodes[parent]
+                good = False
+                if before is not None:
+                    self._node = before
+                    good = self.try_accept(token)
+                ok.append(good)
+                nodes.append(self._node if good else None)
+                if good:
+                    self.fill_bitmask(bitmask, i + 1)
+                else:
+                    base, stride, words, rows = self._out_at
+                    if i + 1 >= rows:
+                        raise MatcherError(f"row {i + 1} is outside the bitmask's {rows} rows")
+                    _end_mask(base + (i + 1) * stride, words, ())
+        finally:
+            self._node = start
+        return ok
+
+    # ------------------------------------------------------------------ helpers
+    def _bytes_of(self, piece: int | bytes) -> bytes:
+        return piece if isinstance(piece, bytes) else self.vocabulary.token_bytes(piece)
+
+    def _bad_token(self, token: Any) -> MatcherError:
+        if isinstance(token, bool) or not isinstance(token, (int, np.integer)):
+            return MatcherError(f"a token id is an integer, not {type(token).__name__}")
+        return MatcherError(f"token id {token} is outside the vocabulary of {self.vocabulary.size}",
+                            token=int(token), offset=self._node[3])
+
+    def _refusal(self, token: int) -> MatcherError:
+        node = self._node
+        if node[5]:
+            return MatcherError("the text has ended: nothing can be accepted after the end token",
+                                offset=node[3], token=token, hint="rollback(1) takes the end token back")
+        kind = self.compiled.kinds[token]
+        if kind == 2:
+            what = f"end token {token} is not allowed: the text is not complete"
+        elif kind == 1:
+            what = f"token {token} is a special or unused token and has no text"
+        else:
+            what = f"token {token} ({self.vocabulary.token_bytes(token)!r}) cannot follow"
+        return MatcherError(f"{what} at byte offset {node[3]}", offset=node[3], token=token,
+                            expected=self.expected())
+
+
+class _KeyText:
+    """Finds the undeclared key that ends at an offset of the text being accepted."""
+
+    def __init__(self, node: Node, data: bytes, matcher: Matcher):
+        self.node, self.data, self.matcher = node, data, matcher
+
+    def __call__(self, at: int) -> str:
+        import json
+        text = self.data[:at]
+        node: Node | None = self.node
+        while True:
+            start = _key_start(text)
+            if start > 0 or node[2] is None:
+                return json.loads(text[start:])
+            text = self.matcher._bytes_of(node[1]) + text
+            node = node[2]
+
+
+def _key_start(text: bytes) -> int:
+    """Offset of the quote that opens the string ending at the end of `text`, or -1.
+
+    A quote inside a string has a backslash before it, one that opens a string
+    never has; at offset 0 what stands before is not known.
+    """
+    i = len(text) - 1
+    while True:
+        i = text.rfind(b'"', 0, i)
+        if i <= 0 or text[i - 1] != 0x5C:
+            return i
+
+
+def _show(b: int) -> str:
+    return repr(chr(b)) if 0x20 <= b < 0x7F else f"byte {b:#04x}"
+
+
+def _address_of(data: bytes) -> int:
+    return int(np.frombuffer(data, np.uint8).ctypes.data) if data else 0
+
+
+def _end_mask(address: int, words: int, eos_ids: Sequence[int]) -> None:
+    """A row with only the end tokens allowed (a finished row must not be all zero)."""
+    import ctypes
+    ctypes.memset(address, 0, words * 4)
+    row = (ctypes.c_uint32 * words).from_address(address)
+    for t in eos_ids:
+        row[t >> 5] |= 1 << (t & 31)
+
+
+def _destination(bitmask: Any, width: int) -> tuple[int, int, int, int]:
+    """(address, bytes between rows, words a row, rows) of a bitmask, checked."""
+    if not isinstance(bitmask, np.ndarray):
+        if type(bitmask).__module__.partition(".")[0] != "torch":
+            raise MatcherError(f"a bitmask is a numpy array or a torch tensor, not {type(bitmask).__name__}")
+        if bitmask.device.type != "cpu":
+            raise MatcherError(f"a bitmask lies on the CPU, not on {bitmask.device}",
+                               hint="fill a CPU tensor and copy it over")
+        if str(bitmask.dtype) != "torch.int32":
+            raise MatcherError(f"a bitmask has dtype int32, not {bitmask.dtype}")
+        bitmask = bitmask.numpy()
+    if bitmask.dtype != np.int32:
+        raise MatcherError(f"a bitmask has dtype int32, not {bitmask.dtype}")
+    if bitmask.ndim not in (1, 2):
+        raise MatcherError(f"a bitmask has shape (batch, width) or (width,), not {bitmask.shape}")
+    if bitmask.shape[-1] < width:
+        raise MatcherError(f"a bitmask row holds {bitmask.shape[-1]} words, the vocabulary needs {width}")
+    if bitmask.strides[-1] != 4:
+        raise MatcherError("the words of a bitmask row must be contiguous")
+    if not bitmask.flags.writeable:
+        raise MatcherError("the bitmask is read-only")
+    rows = bitmask.shape[0] if bitmask.ndim == 2 else 1
+    stride = bitmask.strides[0] if bitmask.ndim == 2 else 0
+    return int(bitmask.ctypes.data), stride, bitmask.shape[-1], rows
+
+
+def fill_batch(matchers: Sequence[Matcher | None], bitmask: Any) -> None:
+    """`fill_bitmask` for row i of each matcher i; None leaves a row as it is.
+
+    Rows whose masks are known are written in one kernel call.
+    """
+    if not matchers:
+        return
+    width = max((m.vocabulary.size + 31) // 32 for m in matchers if m is not None) if any(
+        m is not None for m in matchers) else 0
+    base, stride, words, rows = _destination(bitmask, width)
+    if len(matchers) > rows:
+        raise MatcherError(f"{len(matchers)} matchers but {rows} rows in the bitmask")
+    n = len(matchers)
+    es, states = np.empty(n, np.int64), np.empty(n, np.int64)
+    dsts, codes = np.empty(n, np.int64), np.zeros(n, np.int64)
+    arenas, slow = {}, []
+    for i, m in enumerate(matchers):
+        if m is None:
+            continue
+        if m._node[5] or m._closing is not None:
+            slow.append(i)
+            continue
+        arenas[id(m._arena)] = m._arena
+        es[i], states[i], dsts[i], codes[i] = m._arena.address, m._node[0], base + i * stride, -1
+    held = [arenas[k] for k in sorted(arenas)]
+    for arena in held:
+        arena.lock.acquire()
+    try:
+        if mk.fill_many(es, states, dsts, words, codes):
+            slow += [i for i in range(n) if codes[i] < 0]
+    finally:
+        for arena in reversed(held):
+            arena.lock.release()
+    for i in slow:
+        matchers[i]._fill(base + i * stride, words)

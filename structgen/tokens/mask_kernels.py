@@ -1,0 +1,968 @@
+"""Token masks for threads of the stack machine.
+
+The mask of a thread is never found by trying 128,000 tokens.  Three facts
+about JSON make it cheap, and each has its table:
+
+*regions*
+    For a lexeme state q the tokens that stay inside the lexeme do not depend
+    on the context: one row, plus a list of (token, suffix) pairs for tokens
+    that leave it.  Built by one walk of the vocabulary trie where q lives;
+    for the static lexemes once per tokenizer.
+*suffixes*
+    What follows the end of a lexeme inside a token is one of a few hundred
+    strings.  Which of them context C admits is one walk of the suffix trie,
+    kept as a bitset by C and shared by all lexemes before C.
+*structural trie*
+    Between lexemes only the tokens alive under the most permissive JSON can
+    be allowed: 3,000 of 274,000 nodes.
+
+Rows are bitmaps in chunks that never move, and are memoised by state.  The
+mask of several threads is the union of theirs.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from ..automata.lexer_kernels import B_MINIMAL, lx_anylen, lx_rep
+from ..automata.stack_kernels import (
+    BLOCK_SIZE, CTX, CTX_W, C_A, C_KIND, C_PARENT, DEAD, FUEL, KEYS, KEY_BASE, KEY_W, K_EXTRA, K_NAMES, K_SEEN,
+    LEXER, LOW, LX_BASE, MULTI, MUST_SPACE, NEED, NEED_LEXER, NEED_NODE, NEED_PY, NODE, NODE_W, N_NUM, N_OUT,
+    N_READY, N_STATIC, OBJ, OBJ_W, OPS, OP_W, OUT, O_EXTRA, P_EXT, P_OBJ, QUOTE, RAW_BASE, ROOM_MEMO, ROOM_PENDING,
+    ROOM_REGION, ROOM_ROWS, SET_BASE, SHIFT, STATIC_ACC, TOUCHED, VALUE, ARR_START, WS, ARR, ARR_W, A_ITEMS, A_MAX,
+    A_NPREFIX, A_PREFIX, PREFIX,
+    after_raw, can_end, close_key, context, emit, expand, find_context, finish, gap, grow_probe, intern_bits,
+    item_value, key_record, ld16, ld32, ld64, ld8, lexeme_label, mix, need, np_empty, piece_label, piece_step,
+    projection, put_slot, size_of, X_COUNT, st32, st64, thread_step, union_of, BITS, N_BITS, CAP_BITS, STATIC)
+
+#: sha256 of the kernel files compiled into this one (see automata/stack_kernels.py).
+DEPENDS_ON = ""
+
+# ---- slots of the block that belong to masks
+(TRIE, TRIE_FIRST, TRIE_TOKENS, TRIE_ROOT,
+ STRUCT, STRUCT_FIRST, STRUCT_TOKENS,
+ SUFFIX, N_SUFFIX,
+ CUT_OFF, CUT_POS, CUT_SUFFIX,
+ WORDS, EOS, N_EOS,
+ S_REGION, LEN_ROWS, N_LEN_ROWS, STR_PAIRS, N_STR_PAIRS, STR_LENS,
+ CHUNKS, N_ROWS, CAP_ROWS, ROW_FLAGS,
+ MEMO_KEYS, MEMO_ROWS, M_MEMO, N_MEMO,
+ REGION_KEYS, REGIONS, M_REGION, N_REGIONS, CAP_REGIONS,
+ PAIRS, N_PAIRS, CAP_PAIRS,
+ AFTER_KEYS, AFTER_BITS, M_AFTER, N_AFTER,
+ STACK, PENDING, N_PENDING, CAP_PENDING,
+ STATES, STATE_POOL, N_STATES, CAP_STATES, N_STATE_POOL, CAP_STATE_POOL, H_STATES, M_STATES,
+ BLOB, OFFSETS, KIND,
+ U_KEYS, U_VALUES, M_U, N_U, U_ASK, N_ASK, CAP_ASK,
+ SCRATCH, SCRATCH_ROW, PEAK) = range(64, 64 + 66)
+
+ROOM_AFTER, ROOM_STATES, NEED_U = 20, 21, 22
+#: a state of several threads is ``MANY | id``
+MANY = 1 << 62
+REGION_W = 4
+(R_ROW, R_PAIRS, R_NPAIRS, R_ABS) = range(4)
+
+_OPT = dict(nogil=True, cache=True)
+
+
+# ------------------------------------------------------------------ rows
+@njit(**_OPT)
+def row_address(e, i):
+    return ld64(ld64(e, CHUNKS), i >> 6) + (i & 63) * (ld64(e, WORDS) * 8)
+
+
+@njit(**_OPT)
+def clear_row(dst, words):
+    for i in range(words):
+        st64(dst, i, 0)
+
+
+@njit(**_OPT)
+def or_row(dst, src, words):
+    for i in range(words):
+        st64(dst, i, ld64(dst, i) | ld64(src, i))
+
+
+@njit(**_OPT)
+def set_bit(dst, t):
+    st64(dst, t >> 6, ld64(dst, t >> 6) | (1 << (t & 63)))
+
+
+@njit(**_OPT)
+def clear_bit(dst, t):
+    st64(dst, t >> 6, ld64(dst, t >> 6) & ~(1 << (t & 63)))
+
+
+@njit(**_OPT)
+def set_tokens(dst, first, tokens, lo, hi):
+    """Set the bits of the tokens that end in trie nodes lo..hi-1."""
+    for r in range(ld32(first, lo), ld32(first, hi)):
+        set_bit(dst, ld32(tokens, r))
+
+
+@njit(**_OPT)
+def new_row(e):
+    """A zeroed row of the arena; NEED_PY when there is no room."""
+    n = ld64(e, N_ROWS)
+    if n + 1 > ld64(e, CAP_ROWS):
+        return need(e, ROOM_ROWS, 0, 0)
+    st64(e, N_ROWS, n + 1)
+    clear_row(row_address(e, n), ld64(e, WORDS))
+    return n
+
+
+# ------------------------------------------------------------------ walking
+@njit(**_OPT)
+def push_pending(e, node, thread):
+    n = ld64(e, N_PENDING)
+    if n + 2 > ld64(e, CAP_PENDING):
+        return need(e, ROOM_PENDING, 0, 0)
+    st64(ld64(e, PENDING), n, node)
+    st64(ld64(e, PENDING), n + 1, thread)
+    st64(e, N_PENDING, n + 2)
+    return 0
+
+
+@njit(**_OPT)
+def push_rest(e, node):
+    """Queue all but the first thread of the result list for the subtree of `node`."""
+    for k in range(1, ld64(e, N_OUT)):
+        r = push_pending(e, node, ld64(ld64(e, OUT), k))
+        if r < 0:
+            return r
+    return ld64(ld64(e, OUT), 0)
+
+
+@njit(**_OPT)
+def walk(e, nodes, first, tokens, start, thread, dst, skip_numbers):
+    """Set in `dst` every payload strictly below trie node `start` that `thread` survives.
+
+    `tokens` 0 means that the payload of a node is the node itself.
+    """
+    base = ld64(e, N_PENDING)
+    r = push_pending(e, start, thread)
+    if r < 0:
+        return r
+    stack = ld64(e, STACK)
+    while ld64(e, N_PENDING) > base:
+        n = ld64(e, N_PENDING) - 2
+        st64(e, N_PENDING, n)
+        i = ld64(ld64(e, PENDING), n)
+        t = ld64(ld64(e, PENDING), n + 1)
+        v = ld64(nodes, i)
+        end = i + (v >> 24)
+        st64(stack, (v >> 8) & 0xFFFF, t)
+        i += 1
+        while i < end:
+            v = ld64(nodes, i)
+            b, d = v & 255, (v >> 8) & 0xFFFF
+            if skip_numbers and d == 1 and (b == 45 or (48 <= b and b <= 57)):
+                i += v >> 24
+                continue
+            t = ld64(stack, d - 1)
+            r = thread_step(e, t >> SHIFT, t & LOW, b, -1)
+            if r < 0:
+                if r == DEAD:
+                    i += v >> 24
+                    continue
+                if r == MULTI:
+                    r = push_rest(e, i)
+                if r < 0:
+                    st64(e, N_PENDING, base)
+                    return r
+            st64(stack, d, r)
+            if tokens == 0:
+                set_bit(dst, i)
+            else:
+                for k in range(ld32(first, i), ld32(first, i + 1)):
+                    set_bit(dst, ld32(tokens, k))
+            i += 1
+    return 0
+
+
+@njit(**_OPT)
+def cut_of(e, token, pos):
+    """Suffix node of `token` cut at byte `pos`, or -1."""
+    off = ld64(e, CUT_OFF)
+    for k in range(ld32(off, token), ld32(off, token + 1)):
+        if ld32(ld64(e, CUT_POS), k) == pos:
+            return ld32(ld64(e, CUT_SUFFIX), k)
+    return -1
+
+
+@njit(**_OPT)
+def region_walk(e, q, dst, pairs, n, cap, lens):
+    """Region of lexeme state q: row of the tokens inside into `dst`, pairs appended.
+
+    Pairs are (token, suffix node), from index `n` on, at most `cap`; with
+    `lens` not 0 a third list gets the code points before the end, and tokens
+    that end with the lexeme are pairs with suffix 0 instead of row bits.
+    Returns the number of pairs, or NEED_PY/FUEL.
+    """
+    nodes, first, tokens = ld64(e, TRIE), ld64(e, TRIE_FIRST), ld64(e, TRIE_TOKENS)
+    stack = ld64(e, STACK)
+    raw = 0
+    if q >= RAW_BASE:
+        raw, q = 1, q - RAW_BASE
+    elif 16 <= q and q < 48 or 52 <= q and q < N_STATIC:
+        raw = 1
+    st64(stack, 0, q)
+    i, end = 1, ld64(nodes, 0) >> 24
+    while i < end:
+        v = ld64(nodes, i)
+        b, d = v & 255, (v >> 8) & 0xFFFF
+        p = ld64(stack, d - 1)
+        size = v >> 24
+        if raw == 0 and b == QUOTE:
+            label = piece_label(e, p)
+            if label < DEAD:
+                return label
+            if label >= 0:
+                lo, mid, hi = ld32(first, i), ld32(first, i + 1), ld32(first, i + size)
+                if n + hi - lo > cap:
+                    return need(e, ROOM_REGION, 0, 0)
+                chars = 0
+                if lens != 0:
+                    token = ld32(tokens, lo)
+                    chars = count_chars(e, token, d - 1)
+                for k in range(lo, hi):
+                    token = ld32(tokens, k)
+                    s = 0 if k < mid else cut_of(e, token, d)
+                    if s == 0 and lens == 0:
+                        set_bit(dst, token)
+                    elif s >= 0:
+                        st32(pairs, 2 * n, token)
+                        st32(pairs, 2 * n + 1, s)
+                        if lens != 0:
+                            st32(lens, n, chars)
+                        n += 1
+                i += size
+                continue
+        r = piece_step(e, p, b)
+        if r >= 0:
+            st64(stack, d, r)
+            set_tokens(dst, first, tokens, i, i + 1)
+            i += 1
+            continue
+        if r < DEAD:
+            return r
+        if raw == 1:
+            label = lexeme_label(e, RAW_BASE + p)
+            if label < DEAD:
+                st64(e, NEED, NEED_LEXER)
+                return label
+            if label >= 0:
+                lo, hi = ld32(first, i), ld32(first, i + size)
+                if n + hi - lo > cap:
+                    return need(e, ROOM_REGION, 0, 0)
+                for k in range(lo, hi):
+                    token = ld32(tokens, k)
+                    s = cut_of(e, token, d - 1)
+                    if s >= 0:
+                        st32(pairs, 2 * n, token)
+                        st32(pairs, 2 * n + 1, s)
+                        n += 1
+        i += size
+    return n
+
+
+@njit(**_OPT)
+def count_chars(e, token, length):
+    """Code points in the first `length` bytes of a token, read as JSON string body."""
+    table = ld64(e, STATIC)
+    at = ld64(e, BLOB) + ld64(ld64(e, OFFSETS), token)
+    q, chars = 0, 0
+    for i in range(length):
+        if q == 0:
+            chars += 1
+        q = ld16(table, (q << 8) + ld8(at, i))
+        if q < 0:
+            return -1
+    return chars
+
+
+@njit(**_OPT)
+def region_of(e, q):
+    """Address of the region record of q, built on first use; NEED_PY/FUEL."""
+    if q < N_STATIC:
+        return ld64(e, S_REGION) + q * (REGION_W * 8)
+    mask, keys = ld64(e, M_REGION), ld64(e, REGION_KEYS)
+    slot = mix(q, 1) & mask
+    while True:
+        k = ld64(keys, slot * 2)
+        if k == q:
+            return ld64(e, REGIONS) + ld64(keys, slot * 2 + 1) * (REGION_W * 8)
+        if k < 0:
+            break
+        slot = (slot + 1) & mask
+    n = ld64(e, N_REGIONS)
+    if n >= ld64(e, CAP_REGIONS) or grow_probe(mask, n):
+        return need(e, ROOM_REGION, 1, 0)
+    row = new_row(e)
+    if row < 0:
+        return row
+    first = ld64(e, N_PAIRS)
+    m = region_walk(e, q, row_address(e, row), ld64(e, PAIRS), first, ld64(e, CAP_PAIRS), 0)
+    if m < 0:
+        st64(e, N_ROWS, row)
+        return m
+    r = ld64(e, REGIONS) + n * (REGION_W * 8)
+    st64(r, R_ROW, row_address(e, row))
+    st64(r, R_PAIRS, first)
+    st64(r, R_NPAIRS, m - first)
+    st64(r, R_ABS, 0)
+    st64(e, N_PAIRS, m)
+    st64(keys, slot * 2, q)
+    st64(keys, slot * 2 + 1, n)
+    st64(e, N_REGIONS, n + 1)
+    return r
+
+
+@njit(**_OPT)
+def after_bits(e, c):
+    """Offset (bit pool) of the set of suffixes that context-or-set `c` admits."""
+    mask, keys = ld64(e, M_AFTER), ld64(e, AFTER_KEYS)
+    slot = mix(c, 2) & mask
+    while True:
+        k = ld32(keys, slot * 2)
+        if k == c + 1:
+            return ld32(keys, slot * 2 + 1)
+        if k == 0:
+            break
+        slot = (slot + 1) & mask
+    if grow_probe(mask, ld64(e, N_AFTER)):
+        return need(e, ROOM_AFTER, 0, 0)
+    w = (ld64(e, N_SUFFIX) + 63) >> 6
+    scratch = ld64(e, SCRATCH)
+    clear_row(scratch, w)
+    r = walk(e, ld64(e, SUFFIX), 0, 0, 0, (gap(e, c) << SHIFT) | c, scratch, False)
+    if r < 0:
+        return r
+    off = intern_bits(e, scratch, w)
+    if off < 0:
+        return off
+    st32(keys, slot * 2, c + 1)
+    st32(keys, slot * 2 + 1, off)
+    st64(e, N_AFTER, ld64(e, N_AFTER) + 1)
+    return off
+
+
+@njit(**_OPT)
+def lexeme_row(e, q, c, dst):
+    """OR into `dst` the mask of lexeme state q before context c (the one after the lexeme)."""
+    words = ld64(e, WORDS)
+    if q >= LX_BASE and q < RAW_BASE:
+        lo, hi = lx_anylen(ld64(e, LEXER), q)
+        if lo >= 0 and ld64(ld64(e, LEXER), B_MINIMAL >> 3) == 0:
+            rows = ld64(e, N_LEN_ROWS)
+            k = hi if hi < rows - 1 else rows - 1
+            or_row(dst, ld64(e, LEN_ROWS) + k * words * 8, words)
+            bits = after_bits(e, c)
+            if bits < 0:
+                return bits
+            at = ld64(e, BITS) + bits * 8
+            pairs, lens = ld64(e, STR_PAIRS), ld64(e, STR_LENS)
+            for i in range(ld64(e, N_STR_PAIRS)):
+                n = ld32(lens, i)
+                if lo <= n and n <= hi:
+                    s = ld32(pairs, 2 * i + 1)
+                    if s == 0 or (ld64(at, s >> 6) >> (s & 63)) & 1:
+                        set_bit(dst, ld32(pairs, 2 * i))
+            return 0
+        q = lx_rep(ld64(e, LEXER), q)
+    r = region_of(e, q)
+    if r < 0:
+        return r
+    or_row(dst, ld64(r, R_ROW), words)
+    n = ld64(r, R_NPAIRS)
+    if n > 0:
+        bits = after_bits(e, c)
+        if bits < 0:
+            return bits
+        at = ld64(e, BITS) + bits * 8
+        pairs = ld64(r, R_PAIRS)
+        if ld64(r, R_ABS) == 0:
+            pairs = ld64(e, PAIRS) + pairs * 8
+        # pairs are sorted by suffix for the static regions, so the test is mostly cached
+        for i in range(n):
+            s = ld32(pairs, 2 * i + 1)
+            if (ld64(at, s >> 6) >> (s & 63)) & 1:
+                set_bit(dst, ld32(pairs, 2 * i))
+    return 0
+
+
+# ------------------------------------------------------------------ keys
+@njit(**_OPT)
+def key_row(e, q, c, dst):
+    """OR into `dst` the mask of key record q in context c (not a set)."""
+    k = ld64(e, KEYS) + (q - KEY_BASE) * (KEY_W * 4)
+    names, extra, seen = ld32(k, K_NAMES), ld32(k, K_EXTRA), ld32(k, K_SEEN)
+    op = ld32(ld64(e, CTX) + c * (CTX_W * 4), C_A)
+    nodes, first, tokens = ld64(e, TRIE), ld64(e, TRIE_FIRST), ld64(e, TRIE_TOKENS)
+    if extra < 0 or ld32(ld64(e, OPS) + op * (OP_W * 4), P_EXT) == 0:
+        return walk(e, nodes, first, tokens, 0, (q << SHIFT) | c, dst, False)
+    rep = extra
+    if extra >= LX_BASE:
+        rep = lx_rep(ld64(e, LEXER), extra)
+        if rep >= LX_BASE:
+            return walk(e, nodes, first, tokens, 0, (q << SHIFT) | c, dst, False)
+    # an undeclared key may be anything from here on: the row of any string ...
+    label = 1
+    if extra >= LX_BASE:
+        label = piece_label(e, extra)
+        if label < DEAD:
+            return label
+        if label < 0:       # in the middle of a character: its label is not known yet
+            return walk(e, nodes, first, tokens, 0, (q << SHIFT) | c, dst, False)
+    d = close_key(e, -1, extra, -1, -1, label, c, -1)
+    if d < DEAD:
+        return d
+    if d < 0:
+        return walk(e, nodes, first, tokens, 0, (q << SHIFT) | c, dst, False)
+    r = lexeme_row(e, rep, d, dst)
+    if r < 0:
+        return r
+    if names < 0 and seen < 0:
+        return 0
+    # ... except where it is a declared key, or one that was there before
+    return key_fix(e, names, seen, extra, c, label, dst)
+
+
+@njit(**_OPT)
+def key_fix(e, names, seen, extra, c, label, dst):
+    """Correct `dst` along the trie paths that spell a declared or an already seen key."""
+    nodes, first, tokens = ld64(e, TRIE), ld64(e, TRIE_FIRST), ld64(e, TRIE_TOKENS)
+    deepest = 64
+    ns, ss = np_empty(deepest), np_empty(deepest)
+    ns[0], ss[0] = names, seen
+    i, end = 1, ld64(nodes, 0) >> 24
+    while i < end:
+        v = ld64(nodes, i)
+        b, d, size = v & 255, (v >> 8) & 0xFFFF, v >> 24
+        if d + 1 >= deepest:
+            deepest *= 2
+            ns2, ss2 = np_empty(deepest), np_empty(deepest)
+            for k in range(d):
+                ns2[k], ss2[k] = ns[k], ss[k]
+            ns, ss = ns2, ss2
+        n, s = ns[d - 1], ss[d - 1]
+        if b == QUOTE:
+            name_label, dup = -1, -1
+            if n >= 0:
+                name_label = piece_label(e, n)
+                if name_label < DEAD:
+                    return name_label
+            if s >= 0:
+                dup = piece_label(e, s)
+                if dup < DEAD:
+                    return dup
+            if name_label >= 0 or dup >= 0:
+                for k in range(ld32(first, i), ld32(first, i + size)):
+                    clear_bit(dst, ld32(tokens, k))
+                if name_label >= 0:
+                    t = close_key(e, n, -1, -1, name_label, -1, c, -1)
+                    if t < DEAD:
+                        return t
+                    if t >= 0:
+                        set_tokens(dst, first, tokens, i, i + 1)
+                        r = walk(e, nodes, first, tokens, i, (gap(e, t) << SHIFT) | t, dst, False)
+                        if r < 0:
+                            return r
+                i += size
+                continue
+        if n >= 0:
+            n = piece_step(e, n, b)
+            if n < DEAD:
+                return n
+        if s >= 0:
+            s = piece_step(e, s, b)
+            if s < DEAD:
+                return s
+        if n < 0 and s < 0:
+            i += size
+            continue
+        ns[d], ss[d] = n, s
+        i += 1
+    return 0
+
+
+# ------------------------------------------------------------------ gaps
+@njit(**_OPT)
+def number_rows(e, c, dst):
+    """OR into `dst` the numbers that may start in context-or-set c, if it expects a value."""
+    items = np_empty(size_of(e, c))
+    m = expand(e, c, items, 0)
+    for i in range(m):
+        r = ld64(e, CTX) + items[i] * (CTX_W * 4)
+        kind = ld32(r, C_KIND)
+        node, after = -1, -1
+        if kind == VALUE:
+            node, after = ld32(r, C_A), ld32(r, C_PARENT)
+        elif kind == ARR_START:
+            v = item_value(e, items[i], ld32(r, C_A), 0, ld32(r, C_PARENT), 0)
+            if v < DEAD:
+                return v
+            if v >= 0:
+                r = ld64(e, CTX) + v * (CTX_W * 4)
+                node, after = ld32(r, C_A), ld32(r, C_PARENT)
+        if node >= 0:
+            v = ld64(e, NODE) + node * (NODE_W * 8)
+            if ld64(v, N_READY) == 0:
+                return need(e, NEED_NODE, node, 0)
+            q = ld64(v, N_NUM)
+            if q >= 0:
+                x = lexeme_row(e, q, after, dst)
+                if x < 0:
+                    return x
+    return 0
+
+
+@njit(**_OPT)
+def build_thread(e, thread, dst):
+    """OR into `dst` the mask of one thread, without EOS."""
+    q, c = thread >> SHIFT, thread & LOW
+    if q >= KEY_BASE:
+        if c < SET_BASE:
+            return key_row(e, q, c, dst)
+        items = np_empty(size_of(e, c))
+        n = expand(e, c, items, 0)
+        tmp = ld64(e, SCRATCH_ROW)
+        for i in range(n):
+            clear_row(tmp, ld64(e, WORDS))
+            r = key_row(e, q, items[i], tmp)
+            if r < 0:
+                return r
+            or_row(dst, tmp, ld64(e, WORDS))
+        return 0
+    if q >= WS and q < LX_BASE:
+        r = walk(e, ld64(e, STRUCT), ld64(e, STRUCT_FIRST), ld64(e, STRUCT_TOKENS), 0, thread, dst, True)
+        if r < 0:
+            return r
+        return number_rows(e, c, dst)
+    if q == MUST_SPACE:
+        return walk(e, ld64(e, STRUCT), ld64(e, STRUCT_FIRST), ld64(e, STRUCT_TOKENS), 0, thread, dst, False)
+    return lexeme_row(e, q, c, dst)
+
+
+# ------------------------------------------------------------------ states
+@njit(**_OPT)
+def memo_slot(e, state):
+    """Slot of `state` in the row memo (its key there, or empty: -1)."""
+    mask, keys = ld64(e, M_MEMO), ld64(e, MEMO_KEYS)
+    slot = mix(state, state >> 32) & mask
+    while True:
+        k = ld64(keys, slot)
+        if k == state or k == -1:
+            return slot
+        slot = (slot + 1) & mask
+
+
+@njit(**_OPT)
+def thread_row(e, thread):
+    """Row id of one thread, without memo lookup: shares the row of its projection if it can."""
+    q, c = thread >> SHIFT, thread & LOW
+    p = projection(e, c)
+    if p != c and q < KEY_BASE:
+        row = state_row(e, (q << SHIFT) | p)
+        if row < 0:
+            return row
+        if ld8(ld64(e, ROW_FLAGS), row) == 0:
+            return row
+    row = new_row(e)
+    if row < 0:
+        return row
+    dst = row_address(e, row)
+    st64(e, TOUCHED, 0)
+    r = build_thread(e, thread, dst)
+    if r < 0:
+        if ld64(e, N_ROWS) == row + 1:
+            st64(e, N_ROWS, row)
+        return r
+    if can_end(e, q, c):
+        for i in range(ld64(e, N_EOS)):
+            set_bit(dst, ld32(ld64(e, EOS), i))
+    st8_flag(e, row)
+    return row
+
+
+@njit(**_OPT)
+def st8_flag(e, row):
+    """Remember whether the row depends on keys that only real text knows."""
+    base = ld64(e, ROW_FLAGS)
+    word = ld64(base, row >> 3)
+    shift = (row & 7) * 8
+    st64(base, row >> 3, (word & ~(255 << shift)) | (ld64(e, TOUCHED) << shift))
+
+
+@njit(**_OPT)
+def state_row(e, state):
+    """Row id of a state, built on first use; NEED_PY/FUEL."""
+    slot = memo_slot(e, state)
+    if ld64(ld64(e, MEMO_KEYS), slot) != -1:
+        return ld32(ld64(e, MEMO_ROWS), slot)
+    if grow_probe(ld64(e, M_MEMO), ld64(e, N_MEMO) + 2):
+        return need(e, ROOM_MEMO, 0, 0)
+    if state < MANY:
+        row = thread_row(e, state)
+    else:
+        s = ld64(e, STATES) + (state - MANY) * 8
+        off, n = ld32(s, 0), ld32(s, 1)
+        row = new_row(e)
+        if row < 0:
+            return row
+        dst = row_address(e, row)
+        for i in range(n):
+            r = state_row(e, ld64(ld64(e, STATE_POOL), off + i))
+            if r < 0:
+                return r
+            or_row(dst, row_address(e, r), ld64(e, WORDS))
+    if row < 0:
+        return row
+    slot = memo_slot(e, state)
+    st64(ld64(e, MEMO_KEYS), slot, state)
+    st32(ld64(e, MEMO_ROWS), slot, row)
+    st64(e, N_MEMO, ld64(e, N_MEMO) + 1)
+    return row
+
+
+@njit(**_OPT)
+def fill(e, state, dst, words):
+    """Copy the mask of `state` to int32[words] at `dst`; surplus words become 0."""
+    row = state_row(e, state)
+    if row < 0:
+        return row
+    src = row_address(e, row)
+    have = ld64(e, WORDS)
+    pairs = words >> 1
+    n = pairs if pairs < have else have
+    for i in range(n):
+        st64(dst, i, ld64(src, i))
+    for i in range(2 * n, words):
+        st32(dst, i, ld32(src, i) if i < 2 * have else 0)
+    return row
+
+
+@njit(**_OPT)
+def intern_state(e):
+    """The state of the threads in the result list (two or more)."""
+    n = ld64(e, N_OUT)
+    out = ld64(e, OUT)
+    for i in range(1, n):
+        v = ld64(out, i)
+        j = i
+        while j > 0 and ld64(out, j - 1) > v:
+            st64(out, j, ld64(out, j - 1))
+            j -= 1
+        st64(out, j, v)
+    h = n
+    for i in range(n):
+        h = mix(h, ld64(out, i))
+    mask, table, pool = ld64(e, M_STATES), ld64(e, H_STATES), ld64(e, STATE_POOL)
+    slot = h & mask
+    while True:
+        i = ld32(table, slot)
+        if i == 0:
+            break
+        s = ld64(e, STATES) + (i - 1) * 8
+        if ld32(s, 1) == n:
+            off, same = ld32(s, 0), True
+            for k in range(n):
+                if ld64(pool, off + k) != ld64(out, k):
+                    same = False
+                    break
+            if same:
+                return MANY | (i - 1)
+        slot = (slot + 1) & mask
+    s, m = ld64(e, N_STATES), ld64(e, N_STATE_POOL)
+    if s >= ld64(e, CAP_STATES) or m + n > ld64(e, CAP_STATE_POOL) or grow_probe(mask, s):
+        return need(e, ROOM_STATES, n, 0)
+    r = ld64(e, STATES) + s * 8
+    st32(r, 0, m)
+    st32(r, 1, n)
+    for k in range(n):
+        st64(pool, m + k, ld64(out, k))
+    st64(e, N_STATES, s + 1)
+    st64(e, N_STATE_POOL, m + n)
+    st32(table, slot, s + 1)
+    return MANY | s
+
+
+@njit(**_OPT)
+def rebuild_states(e):
+    """Refill the hash of states after Python has made it larger (and zero)."""
+    mask, table, pool = ld64(e, M_STATES), ld64(e, H_STATES), ld64(e, STATE_POOL)
+    for i in range(ld64(e, N_STATES)):
+        s = ld64(e, STATES) + i * 8
+        off, n = ld32(s, 0), ld32(s, 1)
+        h = n
+        for k in range(n):
+            h = mix(h, ld64(pool, off + k))
+        put_slot(table, h & mask, mask, i + 1)
+
+
+@njit(**_OPT)
+def step_many(e, state, b, at):
+    """One byte for a state of several threads: a state, or a code."""
+    s = ld64(e, STATES) + (state - MANY) * 8
+    off, n = ld32(s, 0), ld32(s, 1)
+    got = np_empty(64)
+    m = 0
+    for i in range(n):
+        t = ld64(ld64(e, STATE_POOL), off + i)
+        r = thread_step(e, t >> SHIFT, t & LOW, b, at)
+        k = 1
+        if r == MULTI:
+            k = ld64(e, N_OUT)
+        elif r == DEAD:
+            continue
+        elif r < 0:
+            return r
+        if m + k > got.shape[0]:
+            more = np_empty(2 * (m + k))
+            for j in range(m):
+                more[j] = got[j]
+            got = more
+        if r == MULTI:
+            for j in range(k):
+                got[m + j] = ld64(ld64(e, OUT), j)
+        else:
+            got[m] = r
+        m += k
+    st64(e, N_OUT, 0)
+    for j in range(m):
+        r = emit(e, got[j] >> SHIFT, got[j] & LOW)
+        if r < 0:
+            return r
+    r = finish(e)
+    return intern_state(e) if r == MULTI else r
+
+
+@njit(**_OPT)
+def advance_bytes(e, state, text, n):
+    """State after `n` bytes at address `text`; DEAD (offset in ``NEED_A``), NEED_PY or FUEL."""
+    for i in range(n):
+        b = ld8(text, i)
+        if state < MANY:
+            r = thread_step(e, state >> SHIFT, state & LOW, b, i + 1)
+            if r == MULTI:
+                r = intern_state(e)
+        else:
+            r = step_many(e, state, b, i + 1)
+        if r < 0:
+            if r == DEAD:
+                st64(e, NEED + 1, i)
+            return r
+        state = r
+    return state
+
+
+@njit(**_OPT)
+def begin_advance(e, state, token):
+    """State after the bytes of an ordinary token, as a new text (see `advance_bytes`)."""
+    st64(e, X_COUNT, 0)
+    off = ld64(e, OFFSETS)
+    lo = ld64(off, token)
+    return advance_bytes(e, state, ld64(e, BLOB) + lo, ld64(off, token + 1) - lo)
+
+
+@njit(**_OPT)
+def state_can_end(e, state):
+    """1 if the text may end in `state`."""
+    if state < MANY:
+        return 1 if can_end(e, state >> SHIFT, state & LOW) else 0
+    s = ld64(e, STATES) + (state - MANY) * 8
+    off, n = ld32(s, 0), ld32(s, 1)
+    for i in range(n):
+        t = ld64(ld64(e, STATE_POOL), off + i)
+        if can_end(e, t >> SHIFT, t & LOW):
+            return 1
+    return 0
+
+
+@njit(**_OPT)
+def byte_set(e, state, dst):
+    """Write to uint8[256] at `dst` which bytes may follow; returns how many, or a code."""
+    count = 0
+    for b in range(256):
+        if state < MANY:
+            r = thread_step(e, state >> SHIFT, state & LOW, b, -1)
+        else:
+            r = step_many(e, state, b, -1)
+        if r < 0 and r != DEAD and r != MULTI:
+            return r
+        if r != DEAD:
+            count += 1
+            st64_byte(dst, b)
+    return count
+
+
+@njit(**_OPT)
+def st64_byte(dst, b):
+    """dst[b] = 1, in an array of bytes."""
+    w = b >> 3
+    st64(dst, w, ld64(dst, w) | (1 << ((b & 7) * 8)))
+
+
+@njit(**_OPT)
+def fill_many(es, states, dsts, words, codes):
+    """`fill` for a batch in one call; codes[i] is the row or the code of entry i."""
+    bad = 0
+    for i in range(es.shape[0]):
+        if codes[i] < 0:
+            codes[i] = fill(es[i], states[i], dsts[i], words)
+            if codes[i] < 0:
+                bad += 1
+    return bad
+
+
+# ------------------------------------------------------------------ budget
+@njit(**_OPT)
+def ends(e, which, state, left, dst):
+    """Look up U, the tokens a shortest completion needs (EOS included), behind every token.
+
+    `which` 0 walks the vocabulary, 1 the structural trie, 2 the suffixes (then
+    every node is an end).  Sets in `dst` (if not 0) the tokens with U <= `left`
+    and leaves the greatest U seen in ``PEAK``.  Threads whose U is not known are
+    listed in ``U_ASK`` for Python to compute; returns their number.
+    """
+    nodes, first, tokens = ld64(e, TRIE), ld64(e, TRIE_FIRST), ld64(e, TRIE_TOKENS)
+    if which == 1:
+        nodes, first, tokens = ld64(e, STRUCT), ld64(e, STRUCT_FIRST), ld64(e, STRUCT_TOKENS)
+    elif which == 2:
+        nodes = ld64(e, SUFFIX)
+    st64(e, N_ASK, 0)
+    st64(e, PEAK, 0)
+    base = ld64(e, N_PENDING)
+    if state < MANY:
+        r = push_pending(e, 0, state)
+        if r < 0:
+            return r
+    else:
+        s = ld64(e, STATES) + (state - MANY) * 8
+        off, n = ld32(s, 0), ld32(s, 1)
+        for i in range(n):
+            r = push_pending(e, 0, ld64(ld64(e, STATE_POOL), off + i))
+            if r < 0:
+                st64(e, N_PENDING, base)
+                return r
+    stack = ld64(e, STACK)
+    mask, keys, values = ld64(e, M_U), ld64(e, U_KEYS), ld64(e, U_VALUES)
+    last, last_u = -1, -1
+    while ld64(e, N_PENDING) > base:
+        n = ld64(e, N_PENDING) - 2
+        st64(e, N_PENDING, n)
+        i = ld64(ld64(e, PENDING), n)
+        v = ld64(nodes, i)
+        end = i + (v >> 24)
+        st64(stack, (v >> 8) & 0xFFFF, ld64(ld64(e, PENDING), n + 1))
+        fresh = i > 0       # a queued thread has not looked at its own node's tokens yet
+        if not fresh:
+            i = 1
+        while i < end:
+            v = ld64(nodes, i)
+            d = (v >> 8) & 0xFFFF
+            if fresh:
+                r = ld64(stack, d)
+                fresh = False
+            else:
+                t = ld64(stack, d - 1)
+                r = thread_step(e, t >> SHIFT, t & LOW, v & 255, -1)
+                if r == DEAD:
+                    i += v >> 24
+                    continue
+                if r == MULTI:
+                    r = push_rest(e, i)
+                if r < 0:
+                    st64(e, N_PENDING, base)
+                    return r
+                st64(stack, d, r)
+            lo, hi = 0, 1
+            if which != 2:
+                lo, hi = ld32(first, i), ld32(first, i + 1)
+            if lo < hi:
+                if r != last:
+                    last, last_u = r, -1
+                    slot = mix(r, r >> 32) & mask
+                    while ld64(keys, slot) != -1:
+                        if ld64(keys, slot) == r:
+                            last_u = ld32(values, slot)
+                            break
+                        slot = (slot + 1) & mask
+                    if last_u < 0:
+                        ask_u(e, r)
+                    elif last_u > ld64(e, PEAK):
+                        st64(e, PEAK, last_u)
+                if dst != 0 and 0 <= last_u and last_u <= left:
+                    for k in range(lo, hi):
+                        set_bit(dst, ld32(tokens, k))
+            i += 1
+    return ld64(e, N_ASK)
+
+
+@njit(**_OPT)
+def ask_u(e, thread):
+    """List a thread whose U Python should compute."""
+    k = ld64(e, N_ASK)
+    for j in range(k):
+        if ld64(ld64(e, U_ASK), j) == thread:
+            return
+    if k < ld64(e, CAP_ASK):
+        st64(ld64(e, U_ASK), k, thread)
+        st64(e, N_ASK, k + 1)
+
+
+@njit(**_OPT)
+def put_u(e, thread, u):
+    """Record U of a thread; returns 1 when the table is too full for more."""
+    mask, keys = ld64(e, M_U), ld64(e, U_KEYS)
+    slot = mix(thread, thread >> 32) & mask
+    while ld64(keys, slot) != -1 and ld64(keys, slot) != thread:
+        slot = (slot + 1) & mask
+    if ld64(keys, slot) == -1:
+        st64(keys, slot, thread)
+        st64(e, N_U, ld64(e, N_U) + 1)
+    st32(ld64(e, U_VALUES), slot, u)
+    return 1 if grow_probe(mask, ld64(e, N_U) + 1) else 0
+
+
+# ------------------------------------------------------------------ growth
+@njit(**_OPT)
+def rehash_keyed(e, old_keys, old_values, size, keys_slot, values_slot, mask_slot):
+    """Move the entries of a hash by state or thread into its larger successor."""
+    mask, keys, values = ld64(e, mask_slot), ld64(e, keys_slot), ld64(e, values_slot)
+    for i in range(size):
+        k = ld64(old_keys, i)
+        if k != -1:
+            slot = mix(k, k >> 32) & mask
+            while ld64(keys, slot) != -1:
+                slot = (slot + 1) & mask
+            st64(keys, slot, k)
+            st32(values, slot, ld32(old_values, i))
+
+
+@njit(**_OPT)
+def rehash_pairs(e, old, size):
+    """The same for the hash of regions."""
+    mask, keys = ld64(e, M_REGION), ld64(e, REGION_KEYS)
+    for i in range(size):
+        k = ld64(old, 2 * i)
+        if k != -1:
+            slot = mix(k, 1) & mask
+            while ld64(keys, 2 * slot) != -1:
+                slot = (slot + 1) & mask
+            st64(keys, 2 * slot, k)
+            st64(keys, 2 * slot + 1, ld64(old, 2 * i + 1))
+
+
+@njit(**_OPT)
+def rehash_after(e, old, size):
+    """The same for the hash of suffix sets."""
+    mask, keys = ld64(e, M_AFTER), ld64(e, AFTER_KEYS)
+    for i in range(size):
+        k = ld32(old, 2 * i)
+        if k != 0:
+            slot = mix(k - 1, 2) & mask
+            while ld32(keys, 2 * slot) != 0:
+                slot = (slot + 1) & mask
+            st32(keys, 2 * slot, k)
+            st32(keys, 2 * slot + 1, ld32(old, 2 * i + 1))

@@ -1,0 +1,289 @@
+"""Token tables: what masks need to know about a vocabulary, once per tokenizer.
+
+Built from the trie of the ordinary tokens and the static lexemes, independent
+of any grammar (the starred tables of the design):
+
+* the *structural trie*: tokens alive between two lexemes of some JSON text;
+* the *suffix trie*: what can stand in a token behind the end of a lexeme;
+* the *region* of each static lexeme state: a row of the tokens that stay
+  inside, and (token, suffix) pairs for those that leave it;
+* *length rows*: tokens inside a string by their number of characters.
+
+Costs for 128,000 tokens: see ``bench/startup.py``; about 6 MB.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+
+from ..automata import static_dfa as sd
+from . import mask_kernels as mk
+from .trie import TokenTrie
+
+if TYPE_CHECKING:
+    from .vocabulary import Vocabulary
+
+__all__ = ["TokenTables", "token_tables"]
+
+CHUNK_ROWS = 64
+#: Length rows are kept for strings of up to this many characters in one token.
+MAX_LENGTH_ROWS = 512
+
+
+@njit(nogil=True, cache=True)
+def _permissive(table, accept, blob, lo, hi):
+    """Could blob[lo:hi] stand in some JSON text, starting between two lexemes?"""
+    q = -1                      # -1: between lexemes; else a static lexeme state
+    for i in range(lo, hi):
+        b = blob[i]
+        if q >= 0:
+            r = table[q, b]
+            if r >= 0:
+                q = r
+                continue
+            if q < 16 or q >= 48:
+                if q != 0 or b != 34:
+                    return False
+                q = -1
+                continue
+            if not accept[q]:
+                return False
+        q = -1
+        if b == 34:
+            q = 0
+        elif b == 45 or 48 <= b <= 57:
+            q = table[16, b]
+        elif b == 116:
+            q = 34
+        elif b == 102:
+            q = 38
+        elif b == 110:
+            q = 43
+        elif not (b == 32 or b == 9 or b == 10 or b == 13 or b == 44 or b == 58 or b == 91 or b == 93
+                  or b == 123 or b == 125):
+            return False
+    return True
+
+
+@njit(nogil=True, cache=True)
+def _structural(table, accept, blob, offsets, tokens, out):
+    """Mark in `out` the tokens of the list that may follow the end of a lexeme."""
+    for k in range(tokens.shape[0]):
+        t = tokens[k]
+        if _permissive(table, accept, blob, offsets[t], offsets[t + 1]):
+            out[k] = 1
+
+
+@njit(nogil=True, cache=True)
+def _is_word(b):
+    return 48 <= b <= 57 or 65 <= b <= 90 or 97 <= b <= 122
+
+
+@njit(nogil=True, cache=True)
+def _cuts(table, accept, blob, offsets, out, write):
+    """All places (token, position) where a lexeme may end inside a token.
+
+    With `write` false only counts.  Rows of `out`: token, position.
+    """
+    n = 0
+    for t in range(offsets.shape[0] - 1):
+        lo, hi = offsets[t], offsets[t + 1]
+        for i in range(lo, hi):
+            b = blob[i]
+            p = -1
+            if b == 34:
+                p = i + 1
+            elif i > lo and _is_word(blob[i - 1]) and (b == 32 or b == 9 or b == 10 or b == 13 or b == 44
+                                                       or b == 58 or b == 93 or b == 125):
+                p = i
+            if 0 <= p < hi and _permissive(table, accept, blob, p, hi):
+                if write:
+                    out[n, 0] = t
+                    out[n, 1] = p - lo
+                n += 1
+    return n
+
+
+@njit(nogil=True, cache=True)
+def _char_counts(table, blob, offsets, tokens, out):
+    """Code points begun by each token read inside a JSON string; -1 if it cannot be."""
+    for k in range(tokens.shape[0]):
+        t = tokens[k]
+        q, chars = 0, 0
+        for i in range(offsets[t], offsets[t + 1]):
+            if q == 0:
+                chars += 1
+            q = table[q, blob[i]]
+            if q < 0:
+                chars = -1
+                break
+        out[k] = chars
+
+
+class TokenTables:
+    """Grammar-independent tables of one vocabulary (see the module text)."""
+
+    def __init__(self, vocabulary: "Vocabulary"):
+        self.vocabulary = vocabulary
+        self.trie: TokenTrie = vocabulary.trie
+        self.blob = np.require(vocabulary.blob, np.uint8, "CAW")
+        self.offsets = np.require(vocabulary.offsets, np.int64, "CAW")
+        self.words = max(1, (vocabulary.size + 63) // 64)
+        self.eos = np.array(sorted(set(vocabulary.eos_ids)), np.int32)
+        self.kind = np.zeros(vocabulary.size, np.uint8)          # 0 ordinary, 1 no text, 2 EOS
+        self.kind[np.diff(self.offsets) == 0] = 1
+        self.kind[np.asarray(vocabulary.is_special, bool)] = 1
+        self.kind[self.eos] = 2
+        self.kind_list = self.kind.tolist()
+        self.length_list = np.diff(self.offsets).tolist()
+        self.static = np.ascontiguousarray(sd.static_table, np.int16)
+        self.accept = np.ascontiguousarray(sd.static_accept.astype(np.uint8))
+        self._lock = threading.Lock()
+        self._free: list[np.ndarray] = []
+        self._block = np.zeros(mk.BLOCK_SIZE, np.int64)
+        self._build()
+
+    # ---------------------------------------------------------------- build
+    def _build(self) -> None:
+        table, accept = self.static, self.accept
+        blob = self.blob if self.blob.size else np.zeros(1, np.uint8)
+        self.blob = blob
+        tokens = np.ascontiguousarray(self.trie.dfs_tokens)
+        flags = np.zeros(tokens.size, np.uint8)
+        _structural(table, accept, blob, self.offsets, tokens, flags)
+        ids = np.sort(tokens[flags == 1])
+        self.struct = self._subtrie(ids, np.zeros(ids.size, np.int64), ids)
+        count = _cuts(table, accept, blob, self.offsets, np.zeros((1, 2), np.int64), False)
+        cuts = np.zeros((count, 2), np.int64)
+        _cuts(table, accept, blob, self.offsets, cuts, True)
+        ordinary = np.zeros(self.vocabulary.size, bool)
+        ordinary[tokens] = True
+        cuts = cuts[ordinary[cuts[:, 0]]] if count else cuts
+        self.suffix = self._subtrie(cuts[:, 0], cuts[:, 1], np.arange(len(cuts), dtype=np.int32))
+        node_of = np.zeros(len(cuts), np.int32)
+        owner = np.repeat(np.arange(len(self.suffix), dtype=np.int32), np.diff(self.suffix.first))
+        node_of[self.suffix.dfs_tokens] = owner
+        self.cut_off = np.zeros(self.vocabulary.size + 1, np.int32)
+        np.cumsum(np.bincount(cuts[:, 0], minlength=self.vocabulary.size), out=self.cut_off[1:])
+        self.cut_pos = np.ascontiguousarray(cuts[:, 1], np.int32)
+        self.cut_suffix = node_of
+        self.depth = 4 + int((self.trie.nodes >> 8 & 0xFFFF).max())
+        self.fill_block(self._block)
+        self._regions()
+        self._length_rows(tokens)
+
+    def _subtrie(self, tokens, starts, payload) -> TokenTrie:
+        """Trie of the tails of `tokens` from byte `starts` on."""
+        lo = self.offsets[tokens] + starts
+        n = self.offsets[np.asarray(tokens) + 1] - lo
+        offsets = np.zeros(len(tokens) + 1, np.int64)
+        np.cumsum(n, out=offsets[1:])
+        at = np.arange(offsets[-1]) - np.repeat(offsets[:-1], n) + np.repeat(lo, n)
+        return TokenTrie.from_strings(self.blob[at], offsets, np.asarray(payload, np.int32))
+
+    def _regions(self) -> None:
+        rows = np.zeros((sd.N_STATIC, self.words), np.int64)
+        stack = np.zeros(self.depth + 2, np.int64)
+        block = self._block
+        block[mk.STACK] = stack.ctypes.data
+        cap = int(self.trie.dfs_tokens.size) + 1
+        pairs, lens = np.zeros((cap, 2), np.int32), np.zeros(cap, np.int32)
+        kept, records = [], np.zeros((sd.N_STATIC, mk.REGION_W), np.int64)
+        at = 0
+        for q in range(sd.N_STATIC):
+            if q == 62 or q == 63:
+                continue
+            n = mk.region_walk(block.ctypes.data, q, rows[q].ctypes.data, pairs.ctypes.data, 0, cap, 0)
+            order = np.argsort(pairs[:n, 1], kind="stable")
+            kept.append(pairs[:n][order].copy())
+            records[q] = rows[q].ctypes.data, at, n, 1
+            at += n
+        self.region_rows = rows
+        self.region_pairs = np.concatenate(kept) if kept else np.zeros((0, 2), np.int32)
+        records[:, mk.R_PAIRS] = self.region_pairs.ctypes.data + 8 * records[:, mk.R_PAIRS]
+        self.regions = records
+        scratch = np.zeros(self.words, np.int64)
+        n = mk.region_walk(block.ctypes.data, 0, scratch.ctypes.data,
+                           pairs.ctypes.data, 0, cap, lens.ctypes.data)
+        order = np.argsort(pairs[:n, 1], kind="stable")
+        self.string_pairs, self.string_lens = pairs[:n][order].copy(), lens[:n][order].copy()
+
+    def _length_rows(self, tokens: np.ndarray) -> None:
+        chars = np.zeros(tokens.size, np.int32)
+        _char_counts(self.static, self.blob, self.offsets, tokens, chars)
+        longest = int(chars.max(initial=0))
+        if longest >= MAX_LENGTH_ROWS:
+            self.length_rows = np.zeros((0, self.words), np.int64)
+            return
+        rows = np.zeros((longest + 1, self.words), np.uint64)
+        inside = chars >= 0
+        t, k = tokens[inside], chars[inside]
+        np.bitwise_or.at(rows, (k, t >> 6), np.uint64(1) << (t & 63).astype(np.uint64))
+        for i in range(1, longest + 1):
+            rows[i] |= rows[i - 1]
+        self.length_rows = rows.view(np.int64)
+
+    # ---------------------------------------------------------------- use
+    def fill_block(self, block: np.ndarray) -> None:
+        """Write the addresses of these tables into the block of an arena."""
+        block[mk.STATIC] = self.static.ctypes.data
+        block[mk.STATIC_ACC] = self.accept.ctypes.data
+        block[mk.TRIE] = self.trie.nodes.ctypes.data
+        block[mk.TRIE_FIRST] = self.trie.first.ctypes.data
+        block[mk.TRIE_TOKENS] = self.trie.dfs_tokens.ctypes.data
+        block[mk.TRIE_ROOT] = self.trie.root_child.ctypes.data
+        block[mk.STRUCT] = self.struct.nodes.ctypes.data
+        block[mk.STRUCT_FIRST] = self.struct.first.ctypes.data
+        block[mk.STRUCT_TOKENS] = self.struct.dfs_tokens.ctypes.data
+        block[mk.SUFFIX] = self.suffix.nodes.ctypes.data
+        block[mk.N_SUFFIX] = len(self.suffix)
+        block[mk.CUT_OFF] = self.cut_off.ctypes.data
+        block[mk.CUT_POS] = self.cut_pos.ctypes.data
+        block[mk.CUT_SUFFIX] = self.cut_suffix.ctypes.data
+        block[mk.WORDS] = self.words
+        block[mk.EOS] = self.eos.ctypes.data
+        block[mk.N_EOS] = self.eos.size
+        block[mk.BLOB] = self.blob.ctypes.data
+        block[mk.OFFSETS] = self.offsets.ctypes.data
+        block[mk.KIND] = self.kind.ctypes.data
+        if block is not self._block:
+            block[mk.S_REGION] = self.regions.ctypes.data
+            block[mk.LEN_ROWS] = self.length_rows.ctypes.data
+            block[mk.N_LEN_ROWS] = len(self.length_rows)
+            block[mk.STR_PAIRS] = self.string_pairs.ctypes.data
+            block[mk.N_STR_PAIRS] = len(self.string_pairs)
+            block[mk.STR_LENS] = self.string_lens.ctypes.data
+
+    def take_chunk(self) -> np.ndarray:
+        """Room for 64 rows, reused where an arena has gone."""
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+        return np.empty((CHUNK_ROWS, self.words), np.int64)
+
+    def give_back(self, chunks: list[np.ndarray]) -> None:
+        """Take chunks of rows back from an arena that is no longer used."""
+        with self._lock:
+            self._free.extend(chunks[: max(0, 32 - len(self._free))])
+        chunks.clear()
+
+
+_tables: "weakref.WeakKeyDictionary[Vocabulary, TokenTables]" = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def token_tables(vocabulary: "Vocabulary") -> TokenTables:
+    """The tables of `vocabulary`, built once a process."""
+    with _lock:
+        tables = _tables.get(vocabulary)
+        if tables is None:
+            tables = TokenTables(vocabulary)
+            # the tables hold the arrays, not the vocabulary, or it would live forever
+            tables.vocabulary = weakref.proxy(vocabulary)
+            _tables[vocabulary] = tables
+        return tables
