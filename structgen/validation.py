@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from decimal import Decimal, DecimalException
 from functools import lru_cache
@@ -195,11 +196,11 @@ def _is_multiple(value: Any, divisor: Any) -> bool:
     """Whether `value` is an integer times `divisor`, exactly and without huge powers."""
     def parts(number: Any) -> tuple[int, int]:
         if isinstance(number, int):
-            return number, 0
+            return abs(number), 0
         _, digits, exponent = number.as_tuple()
         return int("".join(map(str, digits[:4300]))), exponent
 
-    (a, i), (b, j) = parts(abs(value)), parts(abs(divisor))
+    (a, i), (b, j) = parts(value), parts(divisor)
     if a == 0 or b == 0:
         return a == 0
     if i >= j:
@@ -212,38 +213,93 @@ def _is_multiple(value: Any, divisor: Any) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _search(pattern: str) -> Callable[[str], Any]:
+def _search(pattern: str) -> Callable[[str], bool]:
     """A function that says whether a string has a match of the ECMA-262 `pattern`."""
     try:
         import regress
     except ImportError:
         return _own_search(pattern)
+    found = None
     for flags in ("u", None):       # the reading JSON Schema asks for, then the lenient one
         try:
             found = regress.Regex(pattern, flags).find
+            break
         except regress.RegressError as err:
             reason = str(err)
-            continue
-        return lambda text: None if _half_surrogate(text) else found(text)
-    raise RegexError(f"cannot read the pattern {pattern!r}: {reason}", pattern=pattern)
+    if found is None:
+        raise RegexError(f"cannot read the pattern {pattern!r}: {reason}", pattern=pattern)
+    return lambda text: not _half_surrogate(text) and found(text) is not None
 
 
-def _own_search(pattern: str) -> Callable[[str], Any]:
+def _own_search(pattern: str) -> Callable[[str], bool]:
     """The same from structgen's own automata."""
-    import re
+    nfa = _automaton("ecma", pattern)
+    return lambda text: not _half_surrogate(text) and nfa.matches(text)
+
+
+@lru_cache(maxsize=1024)
+def _automaton(kind: str, source: str) -> Any:
+    from .automata.nfa import atom_nfa
+    from .grammar.strings import Pattern
+
+    return atom_nfa(Pattern(kind, source))
+
+
+@lru_cache(maxsize=None)
+def _format_check(name: str) -> Callable[[Any], bool]:
+    """A function that says whether a value satisfies the format `name` (other types than strings do)."""
+    if name == "regex":
+        return lambda value: not isinstance(value, str) or _is_regex(value)
+
+    from .frontends.formats import format_lang
+    from .grammar.strings import Length
+
+    def in_language(text: str) -> bool:
+        return any(all((atom.lo <= len(text) and (atom.hi is None or len(text) <= atom.hi) if isinstance(atom, Length)
+                        else _automaton(atom.kind, atom.source).matches(text)) is positive for atom, positive in conj)
+                   for conj in format_lang(name))
+
+    def check(value: Any) -> bool:
+        if not isinstance(value, str):
+            return True
+        if _half_surrogate(value):
+            return False
+        return in_language(value) or "xn--" in value.lower() and _has_a_labels(name, value)
+
+    return check
+
+
+def _has_a_labels(name: str, value: str) -> bool:
+    """Whether a host name is one by IDNA 2008 though it has A-labels, which are beyond the automata."""
+    if name not in ("hostname", "idn-hostname") or name == "hostname" and not value.isascii():
+        return False
+    import idna
 
     try:
-        return re.compile(pattern).search
-    except re.error as err:
-        raise RegexError(f"cannot read the pattern {pattern!r}: {err}", pattern=pattern) from None
+        labels = value.split(".") if name == "hostname" else re.split("[.\u3002\uff0e\uff61]", value)
+        idna.encode(".".join(labels))
+        return all(labels) and len(value) <= 253
+    except idna.IDNAError:
+        return False
 
 
-class _Misread(Exception):
-    """A pattern that cannot be read, met while a value was checked."""
+def _is_regex(text: str) -> bool:
+    """Whether `text` is an ECMA-262 pattern, strictly read."""
+    try:
+        import regress
+    except ImportError:
+        from .frontends.regex import parse_ecma
 
-
-def _found(pattern: str, text: str) -> bool:
-    return _search(pattern)(text) is not None
+        try:
+            parse_ecma(text)
+            return True
+        except (RegexError, LimitError):
+            return False
+    try:
+        regress.Regex(text, "u")
+        return True
+    except (regress.RegressError, UnicodeError):
+        return False
 
 
 # -- keywords whose reading differs from the library's --------------------------------
@@ -259,7 +315,7 @@ def _multiple_of(validator, divisor, instance, schema):
 def _pattern(validator, pattern, instance, schema):
     from jsonschema.exceptions import ValidationError
 
-    if validator.is_type(instance, "string") and not _found(pattern, instance):
+    if validator.is_type(instance, "string") and not _search(pattern)(instance):
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
@@ -267,7 +323,7 @@ def _pattern_properties(validator, patterns, instance, schema):
     if validator.is_type(instance, "object"):
         for pattern, subschema in patterns.items():
             for key, value in instance.items():
-                if _found(pattern, key):
+                if _search(pattern)(key):
                     yield from validator.descend(value, subschema, path=key, schema_path=pattern)
 
 
@@ -278,7 +334,7 @@ def _additional_properties(validator, extra, instance, schema):
         return
     declared, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
     for key, value in instance.items():
-        if key in declared or any(_found(pattern, key) for pattern in patterns):
+        if key in declared or any(_search(pattern)(key) for pattern in patterns):
             continue
         if extra is False:
             yield ValidationError(f"the key {key!r} is not allowed")
@@ -339,25 +395,16 @@ def _draft(schema: Any, default: int) -> int:
 
 
 @lru_cache(maxsize=None)
-def _format_checker(draft: int, default: bool, overrides: tuple[tuple[str, bool], ...]) -> Any:
-    """The formats that are asserted: the library's (RFC) checkers, less those switched off."""
+def _format_checker(default: bool, overrides: tuple[tuple[str, bool], ...]) -> Any:
+    """The formats that are asserted."""
     from jsonschema import FormatChecker
-    from jsonschema import validators
 
-    base = getattr(validators, {4: "Draft4Validator", 6: "Draft6Validator", 7: "Draft7Validator",
-                                2019: "Draft201909Validator", 2020: "Draft202012Validator"}[draft]).FORMAT_CHECKER
+    from .frontends.formats import FORMATS
+
     chosen = dict(overrides)
     checker = FormatChecker(formats=())
-    checker.checkers = {name: check for name, check in base.checkers.items() if chosen.get(name, default)}
-    if "regex" in checker.checkers:
-        checker.checkers["regex"] = (_readable, RegexError)
+    checker.checkers = {name: (_format_check(name), ()) for name in FORMATS if chosen.get(name, default)}
     return checker
-
-
-def _readable(text: Any) -> bool:
-    if isinstance(text, str):
-        _search(text)
-    return True
 
 
 # -- the schema -----------------------------------------------------------------------
@@ -406,7 +453,7 @@ class Validator:
             raise _too_deep("schema") from None
         self.draft = _draft(self.schema, 2020)
         cls = _validator_class(self.draft, default, overrides)
-        checker = _format_checker(self.draft, default, overrides)
+        checker = _format_checker(default, overrides)
         self._pointers: dict[int, str] = {}
         try:
             self._index()
@@ -422,7 +469,8 @@ class Validator:
 
         default = {4: DRAFT4, 6: DRAFT6, 7: DRAFT7, 2019: DRAFT201909, 2020: DRAFT202012}[self.draft]
         return REGISTRY.with_resources(
-            (uri, Resource.from_contents(_exact(contents), default_specification=default))
+            (uri, Resource.from_contents(_exact(contents), default_specification=DRAFT6 if isinstance(contents, bool)
+                                         else default))
             for uri, contents in (registry or {}).items())
 
     def _index(self) -> None:
