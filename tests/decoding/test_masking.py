@@ -1,0 +1,116 @@
+"""Masks on scores against plain torch indexing."""
+
+import numpy as np
+import pytest
+import torch
+
+from structgen.decoding import masking
+from structgen.decoding.masking import (ALL_MASKED, FREE, NOT_A_NUMBER, OK, ScoreMasker,
+                                        allocate_bitmask, mask_inplace, only_token)
+
+DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+
+
+def random_case(rng, batch, columns, vocab, dtype=torch.float32):
+    scores = torch.from_numpy(rng.normal(size=(batch, columns))).to(dtype)
+    allowed = np.zeros((batch, max(columns, vocab) + 64), bool)
+    for r in range(batch):
+        share = rng.choice([0.002, 0.05, 0.5, 0.97, 1.0])
+        allowed[r, :vocab] = rng.random(vocab) < share
+        allowed[r, rng.integers(min(columns, vocab))] = True
+    words = (vocab + 31) // 32
+    bits = np.packbits(allowed[:, :words * 32], axis=1, bitorder="little").view(np.int32)
+    return scores, np.ascontiguousarray(bits), torch.from_numpy(allowed[:, :columns])
+
+
+def expected(scores, allowed, rows):
+    out = scores.clone()
+    for r, row in enumerate(rows):
+        if row != FREE:
+            out[r, ~allowed[row]] = float("-inf")
+    return out
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("columns,vocab", [(64, 64), (100, 100), (1000, 977), (977, 1000), (37, 5), (2, 2)])
+def test_all_ways_agree_with_indexing(dtype, columns, vocab, monkeypatch):
+    rng = np.random.default_rng(columns * 7 + vocab)
+    masker = ScoreMasker()
+    kept = []
+    for trial in range(12):
+        scores, bits, allowed = random_case(rng, 5, columns, vocab, dtype)
+        rows = rng.permutation(5).astype(np.int32)
+        if trial % 3 == 0:
+            rows[rng.integers(5)] = FREE
+        want = expected(scores, allowed, rows)
+        before = scores.clone()
+        out, status = masker(scores, bits, rows, vocab)
+        assert torch.equal(out, want) and torch.equal(scores, before) and not status.any()
+        if trial % 4 == 0:
+            kept.append((out, want))        # somebody keeps the results
+        by_torch = masking._masked_by_torch(scores, bits, rows, vocab, status)
+        assert torch.equal(by_torch, want) and not status.any()
+        inplace = scores.clone()
+        assert not mask_inplace(inplace, bits, rows, vocab).any()
+        assert torch.equal(inplace, want)
+        strided = torch.zeros(5, columns, 2, dtype=dtype)[:, :, 0]
+        strided.copy_(scores)
+        assert torch.equal(masker(strided, bits, rows, vocab)[0], want)
+        mask_inplace(strided, bits, rows, vocab)
+        assert torch.equal(strided, want)
+    for out, want in kept:
+        assert torch.equal(out, want)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_verdicts(dtype):
+    inf, nan = float("inf"), float("nan")
+    bits = np.array([[0b0011], [0b1100]], np.int32)
+    rows = np.array([0, 1], np.int32)
+
+    def verdicts(*scores):
+        scores = torch.tensor(scores, dtype=dtype)
+        status = np.zeros(2, np.int8)
+        masking._masked_by_torch(scores, bits, rows, 4, status)
+        out = [mask_inplace(scores.clone(), bits, rows, 4).tolist(),
+               ScoreMasker()(scores, bits, rows, 4)[1].tolist(), status.tolist()]
+        assert out[0] == out[1]
+        return out[0], out[2]
+
+    assert verdicts([1, 2, 3, 4], [1, 2, 3, 4]) == ([OK, OK], [OK, OK])
+    assert verdicts([-inf, -inf, 3, 4], [1, 2, -inf, -5]) == ([ALL_MASKED, OK], [ALL_MASKED, OK])
+    assert verdicts([nan, nan, nan, nan], [nan, nan, 1, 1]) == ([NOT_A_NUMBER, OK], [NOT_A_NUMBER, OK])
+    assert verdicts([-nan, -inf, 0, 0], [-1e-7, -1e-7, -1e-7, -inf]) == ([NOT_A_NUMBER, OK], [NOT_A_NUMBER, OK])
+
+
+def test_buffers_are_reused_only_when_free():
+    rng = np.random.default_rng(0)
+    scores, bits, allowed = random_case(rng, 2, 200, 200)
+    rows = np.arange(2, dtype=np.int32)
+    want = expected(scores, allowed, rows)
+    masker = ScoreMasker()
+    addresses = set()
+    for _ in range(10):
+        out = masker(scores, bits, rows, 200)[0]
+        addresses.add(out.data_ptr())
+    if masking._storage_uses is not None:
+        assert len(addresses) == 2
+    views = [masker(scores, bits, rows, 200)[0][0] for _ in range(6)]       # only a view is kept
+    copies = [v.clone() for v in views]
+    other = torch.full_like(scores, 3.0)
+    for _ in range(6):
+        masker(other, bits, rows, 200)
+    for view, copy in zip(views, copies):
+        assert torch.equal(view, copy) and torch.equal(view, want[0])
+
+
+def test_only_token():
+    bits = allocate_bitmask(1, 200)
+    words = bits.view(np.uint32)
+    assert only_token(words, 0) == -1
+    for t in (0, 31, 32, 63, 199):
+        words[:] = 0
+        words[0, t // 32] = np.uint32(1 << (t % 32))
+        assert only_token(words, 0) == t
+        words[0, 2] |= np.uint32(0b110)
+        assert only_token(words, 0) == -1
