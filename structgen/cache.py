@@ -1,7 +1,8 @@
 """Where structgen keeps files between runs, and how it writes and trusts them.
 
-A cache file is an ordinary ``.npz`` (no pickle, not compressed) with a BLAKE2b
-digest of everything before it at the end.  Writing goes through a temporary
+A cache file is an ordinary ``.npz`` (no pickle, not compressed) with a SHA-1
+of everything before it at the end: a checksum against accidents, chosen for
+speed, not a signature.  Writing goes through a temporary
 file and `os.replace`, so readers see the old file or the new one; loading
 checks the digest, the format name and version, and the dtype and rank of every
 array, so that a flipped byte, a cut file or a file of another kind is noticed.
@@ -15,18 +16,26 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
+import struct
 import tempfile
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Mapping
 
 import numpy as np
+from numpy.lib import format as npy
 
 __all__ = ["cache_dir", "save_npz_atomic", "load_npz_checked", "write_atomic"]
 
-_DIGEST = 32
+_DIGEST = 20
 _FORMAT = "format"
+
+
+def _checksum(data: bytes | memoryview) -> bytes:
+    return hashlib.sha1(data, usedforsecurity=False).digest()
 
 
 def cache_dir() -> Path:
@@ -83,9 +92,23 @@ def save_npz_atomic(path: Path, magic: str, version: int,
             raise TypeError(f"array {name!r} cannot be stored without pickle under that name")
     tag = np.frombuffer(f"{magic}/{version}".encode(), np.uint8)
     buffer = io.BytesIO()
-    np.savez(buffer, **{_FORMAT: tag}, **arrays)
-    buffer.write(hashlib.blake2b(buffer.getbuffer(), digest_size=_DIGEST).digest())
+    np.savez(buffer, **{_FORMAT: tag}, **{n: np.ascontiguousarray(a) for n, a in arrays.items()})
+    buffer.write(_checksum(buffer.getvalue()))
     return write_atomic(path, buffer.getbuffer())
+
+
+def _member(data: bytes, start: int) -> np.ndarray:
+    """The array of the uncompressed zip member whose header starts at `start`."""
+    name_length, extra_length = struct.unpack_from("<HH", data, start + 26)
+    start += 30 + name_length + extra_length
+    header = io.BytesIO(data[start:start + 4096])
+    if npy.read_magic(header) != (1, 0):
+        raise ValueError("unknown array format")
+    shape, fortran, dtype = npy.read_array_header_1_0(header)
+    if fortran or dtype.hasobject:
+        raise ValueError("unsupported array")
+    count = math.prod(shape)
+    return np.frombuffer(data, dtype, count, start + header.tell()).reshape(shape)
 
 
 def load_npz_checked(path: Path, magic: str, version: int,
@@ -112,19 +135,22 @@ def load_npz_checked(path: Path, magic: str, version: int,
     except OSError:
         return None
     try:
-        body = memoryview(data)[:-_DIGEST]
-        if hashlib.blake2b(body, digest_size=_DIGEST).digest() != data[-_DIGEST:]:
+        if _checksum(memoryview(data)[:-_DIGEST]) != data[-_DIGEST:]:
             raise ValueError("checksum mismatch")
-        with np.load(io.BytesIO(body), allow_pickle=False) as file:
-            if set(file.files) != {*schema, _FORMAT}:
-                raise ValueError("unexpected set of arrays")
-            if file[_FORMAT].tobytes() != f"{magic}/{version}".encode():
-                raise ValueError("another format or version")
-            arrays = {name: file[name] for name in schema}
+        # Members are not compressed: read them where they lie, instead of
+        # through zipfile, which would copy and sum everything once more.
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            places = {i.filename.removesuffix(".npy"): i.header_offset for i in archive.infolist()}
+        if set(places) != {*schema, _FORMAT}:
+            raise ValueError("unexpected set of arrays")
+        if _member(data, places[_FORMAT]).tobytes() != f"{magic}/{version}".encode():
+            raise ValueError("another format or version")
+        arrays = {}
         for name, (dtype, ndim) in schema.items():
-            array = arrays[name]
-            if array.dtype != np.dtype(dtype) or array.ndim != ndim or not array.flags.c_contiguous:
+            array = _member(data, places[name])
+            if array.dtype != np.dtype(dtype) or array.ndim != ndim:
                 raise ValueError(f"array {name!r} has another type")
+            arrays[name] = array.copy()         # aligned and writable
         return arrays
     except Exception as error:      # np.load and zipfile raise whatever they like on bad input
         warnings.warn(f"ignoring cache file {path}: {error}", RuntimeWarning, stacklevel=2)

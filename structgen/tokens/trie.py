@@ -20,7 +20,7 @@ Invariants: the children of a node are sorted by byte; the first child of ``n``
 is ``n + 1``, the sibling after ``n`` is ``n + size``; ids that share their bytes
 keep the order in which they were given.  `TokenTrie.verify` checks all of it.
 
-Costs, 128,000 tokens (274,520 nodes): build 25 ms, verify 5 ms, 5.2 MB.
+Costs, 128,000 tokens (274,521 nodes): build 40 ms, verify 4 ms, 4.9 MB.
 """
 
 from __future__ import annotations

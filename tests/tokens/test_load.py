@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from structgen.errors import StructgenError, VocabularyError
-from structgen.tokens import load as load_module
+from structgen.tokens import load as load_module, tokenizer_files, vocabulary_store
 from structgen.tokens.load import clear_vocabulary_cache, load_vocabulary
 from structgen.tokens.vocabulary import Vocabulary
 
@@ -200,8 +200,8 @@ def _same(a: Vocabulary, b: Vocabulary) -> bool:
 @pytest.fixture
 def count_reads(monkeypatch):
     reads = []
-    original = load_module._read_file
-    monkeypatch.setattr(load_module, "_read_file", lambda path: reads.append(path) or original(path))
+    original = tokenizer_files.read_file
+    monkeypatch.setattr(tokenizer_files, "read_file", lambda path: reads.append(path) or original(path))
     return reads
 
 
@@ -267,7 +267,7 @@ def test_forged_cache_files_are_refused(tmp_path, fresh_cache):
     folder = _folder(tmp_path / "t")
     first = load_vocabulary(folder)
     [saved] = fresh_cache.glob("*.npz")
-    good = load_npz_checked(saved, load_module._MAGIC, load_module._VERSION, load_module._SCHEMA)
+    good = load_npz_checked(saved, vocabulary_store.MAGIC, vocabulary_store.VERSION, vocabulary_store.SCHEMA)
 
     def forge(name, change):
         arrays = {n: a.copy() for n, a in good.items()}
@@ -294,7 +294,7 @@ def test_forged_cache_files_are_refused(tmp_path, fresh_cache):
         forge("meta", say(eos_ids=[999])), forge("meta", say(eos_ids=[0])), forge("meta", say(special={"x": 0})),
         forge("meta", say(special=[])), forge("meta", lambda a: a[:-3])]
     for arrays in forged:
-        assert save_npz_atomic(saved, load_module._MAGIC, load_module._VERSION, arrays)
+        assert save_npz_atomic(saved, vocabulary_store.MAGIC, vocabulary_store.VERSION, arrays)
         clear_vocabulary_cache()
         with pytest.warns(RuntimeWarning, match="ignoring cache file"):
             assert _same(load_vocabulary(folder), first)
@@ -316,8 +316,8 @@ def test_objects_are_known_by_identity_and_forgotten(trained, monkeypatch):
 
     text = trained("byte-level").to_str()
     calls = []
-    original = load_module._object_source
-    monkeypatch.setattr(load_module, "_object_source", lambda t: calls.append(1) or original(t))
+    original = load_module.object_source
+    monkeypatch.setattr(load_module, "object_source", lambda t: calls.append(1) or original(t))
 
     class Wrapper:
         """What transformers' fast tokenizers look like."""
