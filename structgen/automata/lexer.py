@@ -23,6 +23,7 @@ import numpy as np
 from ..errors import LimitError
 from ..grammar.strings import ANY_STRING, Atom, Length, Literals, Pattern, StrLang
 from . import lexer_kernels as K
+from .lexer_shortest import shortest
 from .static_dfa import LX_BASE, STR, static_table
 
 __all__ = ["Lexer", "LX_BASE", "LX_DEAD", "LX_NEED", "LX_FUEL"]
@@ -74,6 +75,11 @@ def _escape_map() -> np.ndarray:
     for c, b in enumerate(b'0123456789abcdefABCDEFnrtu"\\/'):
         columns[b] = c
     return columns
+
+
+def any_steps(minimal: bool) -> np.ndarray:
+    """int8[32, 256]: steps of any JSON string by progress, for either set of escapes."""
+    return _JSON_STEPS[minimal]
 
 
 _JSON_STEPS = {False: _any_tables(False), True: _any_tables(True)}
@@ -182,7 +188,7 @@ class Lexer:
         self.escapes = escapes
         self._minimal = escapes == "minimal"
         self.max_states, self.max_search = max_states, max_search
-        self._block = block = np.zeros(64, np.int64)
+        self._block = self.block = block = np.zeros(64, np.int64)
         self.block_address = self._lb = _address(block)
         block[K.B_SLOW >> 3] = K.slow_kernel().address
         self._keep: dict[str, np.ndarray] = {}
@@ -217,7 +223,7 @@ class Lexer:
         self._langs: dict = {}
         self._labels: dict[int, Callable[[int], int]] = {}
         self._patterns: dict[int, str] = {}
-        self._shortest: dict = {}
+        self.shortest_memo: dict[int, bytes] = {}
 
     # ------------------------------------------------------------- the tables
 
@@ -285,7 +291,11 @@ class Lexer:
         own = sum(a.nbytes for a in self._keep.values())
         return own + self._stage.nbytes + self._stage2.nbytes + self._args.nbytes
 
-    def _call(self, op: int, a: int = 0, b: int = 0, c: int = 0) -> int:
+    def table(self, name: str) -> np.ndarray:
+        """One of the tables, flat; valid until the next call that may grow it."""
+        return self._keep[name]
+
+    def call(self, op: int, a: int = 0, b: int = 0, c: int = 0) -> int:
         """A kernel call, repeated until it has what it needs."""
         while True:
             r = K.lx_call(self._lb, op, a, b, c)
@@ -434,7 +444,7 @@ class Lexer:
         m = K.lx_call(self._lb, K.O_NEW_DFA, nfa.address, int(json), 0)
         sources = [p.source for p in atom.patterns] if isinstance(atom, _Union) else [atom.source]
         self._patterns[m] = " | ".join(repr(s if len(s) < 80 else s[:77] + "...") for s in sources[:3])
-        q = self._atoms[key] = self._call(K.O_START_DFA, m)
+        q = self._atoms[key] = self.call(K.O_START_DFA, m)
         return q
 
     def _raw_any(self) -> int:
@@ -493,7 +503,7 @@ class Lexer:
         m = self._new_product(comps, None, True)
         self._labels[m] = label
         self._patterns[m] = "keys matching " + ", ".join(repr(a)[:60] for a in atoms[:3])
-        return self._call(K.O_START_PRODUCT, m)
+        return self.call(K.O_START_PRODUCT, m)
 
     def add_string(self, lang: StrLang) -> int:
         """Start state just after the opening quote of a JSON string in `lang`.
@@ -570,7 +580,7 @@ class Lexer:
         m = self._new_product(comps, clauses, json)
         self._patterns[m] = " with ".join(repr(a.source)[:80] if isinstance(a, Pattern) else type(a).__name__.lower()
                                           for a in list(number)[:4])
-        return self._call(K.O_START_PRODUCT, m)
+        return self.call(K.O_START_PRODUCT, m)
 
     def _any(self, lo: int, hi: int) -> int:
         if not self._minimal and lo == 0 and hi == K.INF:
@@ -588,7 +598,7 @@ class Lexer:
         """Next state over byte `b`, or LX_DEAD; `q` may be a static string state."""
         if q < LX_BASE:
             return -1 if q < 0 else int(static_table[q, b])
-        return self._call(K.O_STEP, q, b)
+        return self.call(K.O_STEP, q, b)
 
     def run(self, q: int, data: bytes) -> int:
         """The state after all of `data`, or LX_DEAD."""
@@ -602,7 +612,7 @@ class Lexer:
         """Label with which the lexeme may end at `q`, or -1."""
         if q < LX_BASE:
             return 1 if q == STR else -1
-        return self._call(K.O_LABEL, q)
+        return self.call(K.O_LABEL, q)
 
     def escape(self, q: int) -> bool:
         """Is `q` right after a backslash?"""
@@ -624,6 +634,21 @@ class Lexer:
         """(lo, hi) characters still needed and allowed of an any-string state, else (-1, -1)."""
         return (-1, -1) if q < LX_BASE else tuple(K.lx_call(self._lb, K.O_ANYLEN, q, j, 0) for j in (0, 1))
 
+    def row(self, q: int) -> list[int]:
+        """The next states over bytes 0..255."""
+        if q < LX_BASE:
+            return static_table[q].tolist()
+        out = np.empty(256, np.int64)
+        self.call(K.O_ROW, q, _address(out))
+        return out.tolist()
+
+    def shortest(self, q: int, allowed: Optional[Callable[[int], bool]] = None) -> Optional[bytes]:
+        """Shortest raw bytes (least in byte order) from `q` to an end with an allowed label.
+
+        None when no such end can be reached (never without `allowed`).
+        """
+        return shortest(self, q, allowed)
+
     def contains(self, lang: StrLang, text: str) -> bool:
         """Is the decoded string `text` in `lang`?"""
         try:
@@ -634,5 +659,5 @@ class Lexer:
         for b in data:
             if q < 0:
                 return False
-            q = self._call(K.O_STEP, q, b)
+            q = self.call(K.O_STEP, q, b)
         return q >= 0 and self.label(q) >= 0

@@ -175,7 +175,7 @@ def _call_address(typingctx, address, lb, op, a, b, c):
 (O_STEP, O_LABEL, O_WORDS, O_ANY, O_GIVEN, O_PREPARE, O_NEW_DFA, O_START_DFA, O_NEW_PRODUCT, O_START_PRODUCT,
  O_REHASH, O_ANSWER, O_RAW_ANY, O_DISTANCES, O_SHORTEST, O_RANGE, O_RANGE2, O_REP, O_ANYLEN, O_ESCAPE, O_FEED,
  O_DECODED, O_DFA_SUCC, O_DFA_CLOSE, O_PROD_SUCC, O_PROD_CLOSE, O_PROD_LABEL, O_QUICK, O_ALIVE, O_SOME,
- O_HEX_ALIVE, O_STEP_MISS, O_ESC_OPEN, O_ESC_STEP, O_ESC_RANGE, O_NEXT_ANY, O_POINT) = range(37)
+ O_HEX_ALIVE, O_STEP_MISS, O_ESC_OPEN, O_ESC_STEP, O_ESC_RANGE, O_ROW, O_POINT) = range(37)
 
 
 @_jit
@@ -1636,6 +1636,17 @@ def _feed(lb, q, size):
     return q
 
 
+@_jit
+def _all_steps(lb, q, out):
+    """Write the 256 steps of `q` at an address."""
+    for b in range(256):
+        t = lx_step(lb, q, b)
+        if t <= LX_NEED:
+            return t
+        st64(out + 8 * b, t)
+    return 0
+
+
 def _slow(lb, op, a, b, c):
     if op < O_REHASH:
         if op == O_STEP:
@@ -1707,6 +1718,8 @@ def _slow(lb, op, a, b, c):
         return _esc_step(lb, a, b)
     if op == O_ESC_RANGE:
         return _escape_range(lb, a, b, c)
+    if op == O_ROW:
+        return _all_steps(lb, a, b)
     if op == O_POINT:
         return _point(lb, a, b)
     return -1
