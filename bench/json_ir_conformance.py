@@ -135,8 +135,11 @@ def suite(args) -> None:
                             kind = f"{type(error).__name__} {getattr(error, 'keyword', '')}"
                             reasons.setdefault(kind, []).append(f"{tail[1]}: {group['description']}: {error}")
                             continue
-                        got = g is not None and accepts(g, g.root, test["data"])
-                        kind = "pass" if got == test["valid"] else "false accept" if got else "false reject"
+                        try:
+                            got = g is not None and accepts(g, g.root, test["data"])
+                            kind = "pass" if got == test["valid"] else "false accept" if got else "false reject"
+                        except StructgenError as err:
+                            kind = f"check {err}"[:100]
                         counts[kind] += 1
                         if kind != "pass":
                             reasons.setdefault(kind, []).append(

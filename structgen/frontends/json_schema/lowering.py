@@ -374,9 +374,9 @@ def _condition(g: "SchemaGrammar", f: Facts, site: Site, parts: list) -> None:
 
 def _dependent(name: str, form: Form) -> Form:
     """``name`` present implies `form`: absent, or present and `form`."""
-    if form.objects == ANY_OBJECTS:
-        return ANY_FORM
     refused = tuple((types & OBJ, keyword, site) for types, keyword, site in form.refused if types & OBJ)
+    if form.objects == ANY_OBJECTS and not refused:
+        return ANY_FORM
     if not refused and len(form.objects) == 1:
         only = form.objects[0]
         if only == ObjForm(required=only.required):

@@ -15,7 +15,7 @@ from ...errors import LimitError
 from ...grammar.ir import Extra, ObjectAlt
 from ...grammar.strings import ANY_STRING, Literals, StrLang, atom_lang, intersect
 from .forms import ANY, NONE, ObjForm
-from .strlang import contains, finite_words, is_infinite, matches
+from .strlang import contains, count_words, is_infinite, matches, words
 
 if TYPE_CHECKING:
     from .grammar import SchemaGrammar
@@ -242,7 +242,6 @@ def _classes(g: "SchemaGrammar", obj: ObjForm, lang: StrLang, declared: set[str]
     for layer in obj.layers:
         for pattern, _ in layer.patterns:
             atoms.setdefault(pattern, len(atoms))
-    n_patterns = len(atoms)
     if lang != ANY_STRING:
         for conj in lang:
             for atom, _ in conj:
@@ -287,50 +286,75 @@ def _classes(g: "SchemaGrammar", obj: ObjForm, lang: StrLang, declared: set[str]
         label_now: Callable[[int], int] = raw
     else:
         label_now = label
-    words = _finite_keys(tuple(atoms), n_patterns, lang, label_now, declared)
-    if words is not None:
+    finite = _finite_keys(tuple(atoms), lang, label_now)
+    if finite is None:
+        return Extra(tuple(atoms), label), []
+    found, size = finite
+    if found is not None:
         more = []
-        for word in words:
+        for word in found:
             if word not in declared:
                 node = label_now(sum(1 << i for i, atom in enumerate(atoms) if matches(atom, word)))
                 if node >= 0:
                     more.append((word, node))
         if len(more) <= MAX_FINITE_KEYS:
             return None, more
-        return Extra(tuple(atoms), label, len(more)), []
-    return Extra(tuple(atoms), label), []
+        size = len(more)
+    else:
+        for name in declared:
+            if label_now(sum(1 << i for i, atom in enumerate(atoms) if matches(atom, name))) >= 0:
+                size -= 1
+    return (Extra(tuple(atoms), label, size), []) if size else (None, [])
 
 
-def _finite_keys(atoms: tuple, n_patterns: int, lang: StrLang, label: Callable[[int], int],
-                 declared: set[str]) -> Optional[tuple[str, ...]]:
-    """All keys that may be allowed, if they are finitely many and not too many; else None."""
-    limit = 4096
+def _finite_keys(atoms: tuple, lang: StrLang, label: Callable[[int], int]):
+    """None when infinitely many undeclared keys are allowed, else (the words or None, how many).
+
+    The words may include forbidden ones; without words, the number is exact.
+    """
     if lang != ANY_STRING and all(any(positive and type(atom) is Literals for atom, positive in conj)
                                   for conj in lang):
-        return finite_words(lang, 1 << 20)
+        return sorted({w for conj in lang for atom, positive in conj if positive and type(atom) is Literals
+                       for w in atom.words}), 0
     n = len(atoms)
     if n > _MAX_CLASS_ATOMS:
-        # Too many classes to look at: sound only if some class is surely infinite.
-        if lang == ANY_STRING and label(0) >= 0 and all(is_infinite(p) or p.kind == "ecma" for p in atoms):
-            return None
-        raise LimitError(f"more than {_MAX_CLASS_ATOMS} patterns of property names in one object",
-                         place="patternProperties", limit=_MAX_CLASS_ATOMS)
+        return _many_classes(atoms, lang, label)
     allowed = [bits for bits in range(1 << n) if label(bits) >= 0]
     if not allowed:
-        return ()
+        return [], 0
     if len(allowed) == 1 << n:
         return None
     if lang == ANY_STRING:
-        # all strings outside (or inside) one pattern, whatever the others say
+        # all strings in one pattern, whatever the others say
         for i, atom in enumerate(atoms):
-            inside = [bits for bits in allowed if bits >> i & 1]
-            if len(inside) == 1 << (n - 1) and is_infinite(atom):
+            if is_infinite(atom) and sum(1 for bits in allowed if bits >> i & 1) == 1 << (n - 1):
                 return None
-    union: list = []
+    total = 0
+    cells = []
     for bits in allowed:
         cell = tuple((atom, bits >> i & 1 == 1) for i, atom in enumerate(atoms))
-        found = finite_words((cell,), limit + len(declared))
-        if found is None:
+        count = count_words((cell,))
+        if count is None:
             return None
-        union += found
-    return tuple(sorted(set(union)))
+        if count:
+            total += count
+            cells.append(cell)
+    if total > 4096:
+        return None, total
+    return sorted({w for cell in cells for w in words((cell,))}), total
+
+
+def _many_classes(atoms: tuple, lang: StrLang, label: Callable[[int], int]):
+    """With too many classes to look at each: all words, or one class that is infinite."""
+    if lang == ANY_STRING:
+        if label(0) < 0:
+            counts = [count_words((((atom, True),),)) for atom in atoms]
+            if all(count is not None and count <= 4096 for count in counts):
+                return sorted({w for atom in atoms for w in words((((atom, True),),))}), 0
+        for bits in [1 << i for i in range(len(atoms))] + [0]:
+            if label(bits) >= 0:
+                cell = tuple((atom, bits >> i & 1 == 1) for i, atom in enumerate(atoms))
+                if count_words((cell,)) is None:
+                    return None
+    raise LimitError(f"more than {_MAX_CLASS_ATOMS} patterns of property names in one object",
+                     place="patternProperties", limit=_MAX_CLASS_ATOMS)

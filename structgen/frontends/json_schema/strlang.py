@@ -1,56 +1,121 @@
 """Questions about string languages that the lowering asks.
 
-Cheap certificates first (read off the atoms), exact automata only without one.
-Answers are cached by language: they depend on nothing else.
+Cheap certificates come first: what a pattern's syntax tree says about the
+lengths of its matches settles nearly every question about ``pattern`` beside
+``minLength``/``maxLength``.  Without one the exact automata answer, within
+their deterministic fuel.  Answers are cached by language: they depend on
+nothing else.
 """
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
-from typing import Optional
+from typing import Iterator, NamedTuple, Optional
 
+from ...errors import LimitError
 from ...grammar.strings import ANY_STRING, Atom, Conj, Length, Literals, Pattern, StrLang
+from ..regex import parse_ecma
+from ..regex.ast import Alt, Begin, Cat, Chars, End, Node, Repeat
 
-__all__ = ["check_pattern", "matches", "contains", "conj_nonempty", "refine", "finite_words", "disjoint", "is_infinite"]
+__all__ = ["check_pattern", "matches", "contains", "conj_nonempty", "refine", "count_words", "words", "disjoint",
+           "is_infinite"]
 
-class _Automata:
-    """The automata, imported when first needed."""
-
-    def __getattr__(self, name):
-        try:
-            from ...automata import strings
-        except ImportError:
-            strings = _Stub
-        return getattr(strings, name)
+_UNBOUNDED = 1 << 60
 
 
-class _Stub:
-    def contains(lang, word):
-        return any(all((re.search(a.source, word) is not None if a.kind == "ecma" else True) == p if type(a) is Pattern
-                       else matches(a, word) == p for a, p in conj) for conj in lang)
-    def is_empty(lang):
-        return False
-    def words(lang, limit):
+def _automata(fuel: int = 2_000_000):
+    """A lexer for one question: its fuel is counted over its lifetime."""
+    from ...automata.lexer import Lexer
+    return Lexer(max_search=fuel)
+
+
+# -- what a pattern's text says -----------------------------------------------------------
+
+class _Lengths(NamedTuple):
+    """Lengths of the words of a language: `lo` is one, all are in lo..hi, without gaps if `full`."""
+
+    lo: int
+    hi: int
+    full: bool
+
+
+@lru_cache(maxsize=8192)
+def check_pattern(source: str) -> Node:
+    """The syntax tree of an ECMA pattern; RegexError when it has none."""
+    return parse_ecma(source)
+
+
+class _Unknown(Exception):
+    pass
+
+
+def _lengths(node: Node) -> _Lengths:
+    if isinstance(node, Chars):
+        if not node.ranges:
+            raise _Unknown
+        return _Lengths(1, 1, True)
+    if isinstance(node, Cat):
+        parts = [_lengths(item) for item in node.items]
+        lo, hi = sum(p.lo for p in parts), sum(p.hi for p in parts)
+        full = all(p.full for p in parts) or any(p.full and p.hi >= _UNBOUNDED for p in parts)
+        return _Lengths(lo, min(hi, _UNBOUNDED), full)
+    if isinstance(node, Alt):
+        parts = sorted(_lengths(item) for item in node.items)
+        lo, hi, full = parts[0]
+        for p in parts[1:]:
+            full = full and (p.hi <= hi or p.full and p.lo <= hi + 1)
+            hi = max(hi, p.hi)
+        return _Lengths(lo, hi, full)
+    if isinstance(node, Repeat):
+        if node.hi == 0:
+            return _Lengths(0, 0, True)
+        item = _lengths(node.item)
+        lo = item.lo * node.lo
+        hi = _UNBOUNDED if node.hi is None and item.hi else min(item.hi * (node.hi or 0), _UNBOUNDED)
+        # k and k+1 repeats leave no gap when k * item.hi + 1 >= (k + 1) * item.lo, first of all for the least k
+        full = item.full and (node.lo * item.hi + 1 >= (node.lo + 1) * item.lo or node.hi == node.lo)
+        return _Lengths(lo, hi, full)
+    raise _Unknown
+
+
+def _whole(node: Node) -> _Lengths:
+    """Lengths of the strings in which `node`, a whole pattern, is found."""
+    if isinstance(node, Alt):
+        parts = sorted(_whole(item) for item in node.items)
+        lo, hi, full = parts[0]
+        for p in parts[1:]:
+            full = full and (p.hi <= hi or p.full and p.lo <= hi + 1)
+            hi = max(hi, p.hi)
+        return _Lengths(lo, hi, full)
+    items = list(node.items) if isinstance(node, Cat) else [node]
+    begin = bool(items) and isinstance(items[0], Begin)
+    end = len(items) > begin and isinstance(items[-1], End)
+    body = _lengths(Cat(tuple(items[begin:len(items) - end])))
+    return body if begin and end else _Lengths(body.lo, _UNBOUNDED, True)
+
+
+@lru_cache(maxsize=8192)
+def _profile(pattern: Pattern) -> Optional[_Lengths]:
+    """Certificate about a pattern's lengths (so it has a match); None: unknown."""
+    if pattern.kind != "ecma":
         return None
-    def disjoint(a, b):
+    try:
+        return _whole(check_pattern(pattern.source))
+    except _Unknown:
+        return None
+
+
+def is_infinite(atom: Atom) -> bool:
+    """Certificate that infinitely many strings match (False: unknown)."""
+    if type(atom) is not Pattern:
         return False
+    profile = _profile(atom)
+    return profile is not None and profile.hi >= _UNBOUNDED
 
 
-automata = _Automata()
+# -- membership -----------------------------------------------------------------------------
 
-#: an ECMA pattern without zero-width conditions except one ^ at the start and one $ at the end
-_PLAIN = re.compile(r"\^?(?:[^\\^$()\[\]|]|\\[^bBkcpPxu0-9]|\[\^?[^\\\[\]]+\])*\$?\Z", re.S)
-_LITERAL = re.compile(r"(\^?)([\w @/:,;<>=!#%&~`'\"-]*)(\$?)\Z")
-
-
-@lru_cache(maxsize=8192)
-def check_pattern(source: str) -> None:
-    """Raise RegexError unless `source` is a regular expression we can read."""
-    re.compile(source)
-
-
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=16384)
 def matches(atom: Atom, word: str) -> bool:
     """Whether one atom holds of `word`."""
     if type(atom) is Literals:
@@ -58,14 +123,21 @@ def matches(atom: Atom, word: str) -> bool:
     if type(atom) is Length:
         return atom.lo <= len(word) and (atom.hi is None or len(word) <= atom.hi)
     if atom.kind == "ecma":
-        literal = _LITERAL.match(atom.source)
+        literal = _literal(atom.source)
         if literal is not None:
-            start, text, end = literal.groups()
+            start, text, end = literal
             return (word == text if start and end else word.startswith(text) if start
                     else word.endswith(text) if end else text in word)
-        if atom.source in (".*", "^.*", "^.*$", ".*$", ".+", "^.+$") and not re.search("[\n\r\u2028\u2029]", word):
-            return "+" not in atom.source or bool(word)
-    return automata.contains((((atom, True),),), word)
+    return _automata().contains((((atom, True),),), word)
+
+
+@lru_cache(maxsize=4096)
+def _literal(source: str) -> Optional[tuple[bool, str, bool]]:
+    """A pattern that is plain text with optional anchors, as (anchored, text, anchored)."""
+    start = source.startswith("^")
+    end = source.endswith("$")
+    text = source[start:len(source) - end] if len(source) > start else ""
+    return (start, text, end) if not set(text) & set("\\^$.*+?()[]{}|") else None
 
 
 def contains(lang: StrLang, word: str) -> bool:
@@ -73,29 +145,46 @@ def contains(lang: StrLang, word: str) -> bool:
     return any(all(matches(atom, word) == positive for atom, positive in conj) for conj in lang)
 
 
-def _plain(pattern: Pattern) -> bool:
-    """Certificate that a pattern has a match: no condition in it can fail."""
-    return pattern.kind == "ecma" and _PLAIN.match(pattern.source) is not None
+def _finite(conj: Conj) -> Optional[Literals]:
+    for atom, positive in conj:
+        if positive and type(atom) is Literals:
+            return atom
+    return None
 
 
-@lru_cache(maxsize=8192)
-def conj_nonempty(conj: Conj) -> bool:
-    """Whether one conjunction has a word."""
+# -- emptiness ------------------------------------------------------------------------------
+
+def conj_nonempty(conj: Conj, fuel: int = 2_000_000) -> bool:
+    """Whether one conjunction has a word; LimitError when `fuel` steps do not tell."""
     if not conj:
         return True
     if len(conj) == 1:
         atom, positive = conj[0]
-        if positive:
-            if type(atom) is not Pattern:
-                return True
-            if atom.kind == "format" or _plain(atom):
-                return True
-        elif type(atom) is not Pattern:
-            return type(atom) is Literals or atom.lo > 0 or atom.hi is not None
-    for atom, positive in conj:
-        if positive and type(atom) is Literals:
-            return any(all(matches(a, w) == p for a, p in conj) for w in atom.words)
-    return not automata.is_empty((conj,))
+        if type(atom) is not Pattern:
+            return positive or type(atom) is Literals or atom.lo > 0 or atom.hi is not None
+        if positive and (atom.kind == "format" or _profile(atom) is not None):
+            return True
+    elif len(conj) == 2 and conj[0][1] and conj[1][1]:
+        (a, _), (b, _) = conj
+        if type(a) is Length:
+            a, b = b, a
+        if type(b) is Length and type(a) is Pattern:
+            profile = _profile(a)
+            if profile is not None:
+                lo, hi = max(profile.lo, b.lo), profile.hi if b.hi is None else min(profile.hi, b.hi)
+                if lo > hi:
+                    return False
+                if profile.full or lo == profile.lo:
+                    return True
+    return _conj_nonempty(conj, fuel)
+
+
+@lru_cache(maxsize=8192)
+def _conj_nonempty(conj: Conj, fuel: int) -> bool:
+    finite = _finite(conj)
+    if finite is not None:
+        return any(all(matches(a, w) == p for a, p in conj) for w in finite.words)
+    return _automata(fuel).add_text((conj,)) >= 0
 
 
 def refine(lang: StrLang) -> StrLang:
@@ -110,64 +199,95 @@ def refine(lang: StrLang) -> StrLang:
 @lru_cache(maxsize=8192)
 def _refine(lang: StrLang) -> StrLang:
     out: dict[Conj, None] = {}
-    words: set[str] = set()
+    found: set[str] = set()
     for conj in lang:
-        finite = next((atom for atom, positive in conj if positive and type(atom) is Literals), None)
+        finite = _finite(conj)
         if finite is not None:
-            words.update(w for w in finite.words if all(matches(a, w) == p for a, p in conj))
+            found.update(w for w in finite.words if all(matches(a, w) == p for a, p in conj))
         elif conj_nonempty(conj):
             out[conj] = None
     rest = tuple(out)
-    if words and rest:
-        words = {w for w in words if not contains(rest, w)}
-    if words:
-        rest = (((Literals(tuple(sorted(words))), True),),) + rest
+    if found and rest:
+        found = {w for w in found if not contains(rest, w)}
+    if found:
+        rest = (((Literals(tuple(sorted(found))), True),),) + rest
     return rest
-
-
-def is_infinite(pattern: Pattern) -> bool:
-    """Certificate that infinitely many strings match (False: unknown)."""
-    source = pattern.source
-    return (pattern.kind == "ecma" and _PLAIN.match(source) is not None
-            and (not source.startswith("^") or not source.endswith("$") or source.endswith("\\$")))
-
-
-@lru_cache(maxsize=4096)
-def finite_words(lang: StrLang, limit: int) -> Optional[tuple[str, ...]]:
-    """All words, sorted, if there are at most `limit`; else None."""
-    if not lang:
-        return ()
-    words: set[str] = set()
-    for conj in lang:
-        if not any(positive and type(atom) is not Length or positive and type(atom) is Length and atom.hi is not None
-                   for atom, positive in conj):
-            # Only complements: what is excluded would have to be nearly everything.
-            if all(positive or type(atom) is not Pattern for atom, positive in conj):
-                return None
-        finite = next((atom for atom, positive in conj if positive and type(atom) is Literals), None)
-        if finite is None:
-            found = automata.words((conj,), limit)
-            if found is None:
-                return None
-            words.update(found)
-        else:
-            words.update(w for w in finite.words if all(matches(a, w) == p for a, p in conj))
-    return tuple(sorted(words)) if len(words) <= limit else None
 
 
 @lru_cache(maxsize=8192)
 def disjoint(a: StrLang, b: StrLang) -> bool:
-    """Whether no string is in both."""
+    """Whether it is certain that no string is in both."""
     for x in a:
         for y in b:
-            fx = next((atom for atom, positive in x if positive and type(atom) is Literals), None)
-            fy = next((atom for atom, positive in y if positive and type(atom) is Literals), None)
-            if fx is not None:
-                if any(contains((x,), w) and contains((y,), w) for w in fx.words):
+            fx, fy = _finite(x), _finite(y)
+            if fx is not None or fy is not None:
+                if any(contains((x,), w) and contains((y,), w) for w in (fx or fy).words):
                     return False
-            elif fy is not None:
-                if any(contains((x,), w) and contains((y,), w) for w in fy.words):
+                continue
+            try:
+                if conj_nonempty(tuple(dict.fromkeys(x + y)), 100_000):
                     return False
-            elif not automata.disjoint((x,), (y,)):
+            except LimitError:
                 return False
     return True
+
+
+# -- finite languages -----------------------------------------------------------------------
+
+#: automaton states looked at when counting words
+_COUNT_STATES = 4000
+
+
+@lru_cache(maxsize=4096)
+def count_words(lang: StrLang) -> Optional[int]:
+    """The number of words, None when infinite (or the automaton is large)."""
+    if not lang:
+        return 0
+    lexer = _automata()
+    start = lexer.add_text(lang)
+    if start < 0:
+        return 0
+    counts: dict[int, int] = {}
+    path: dict[int, Iterator[int]] = {start: iter(_next_states(lexer, start))}
+    totals = {start: int(lexer.label(start) >= 0)}
+    while path:
+        q = next(reversed(path))
+        for t in path[q]:
+            if t in path:
+                return None          # a cycle of live states
+            if t in counts:
+                totals[q] += counts[t]
+                continue
+            if len(totals) > _COUNT_STATES:
+                return None
+            path[t] = iter(_next_states(lexer, t))
+            totals[t] = int(lexer.label(t) >= 0)
+            break
+        else:
+            del path[q]
+            counts[q] = totals[q]
+            if path:
+                totals[next(reversed(path))] += counts[q]
+    return counts[start]
+
+
+def _next_states(lexer, q: int) -> list[int]:
+    return [t for t in (lexer.step(q, b) for b in range(256)) if t >= 0]
+
+
+@lru_cache(maxsize=1024)
+def words(lang: StrLang) -> tuple[str, ...]:
+    """All words of a finite language, sorted."""
+    out: list[str] = []
+    lexer = _automata()
+    start = lexer.add_text(lang)
+    stack = [(start, b"")] if start >= 0 else []
+    while stack:
+        q, text = stack.pop()
+        if lexer.label(q) >= 0:
+            out.append(text.decode())
+        for b in range(256):
+            t = lexer.step(q, b)
+            if t >= 0:
+                stack.append((t, text + bytes((b,))))
+    return tuple(sorted(out))
