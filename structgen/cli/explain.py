@@ -32,7 +32,7 @@ def run(schema: str, fail_on: str, options: dict[str, Any]) -> None:
             out()
         out(", ".join(f"{count} {status}" for status, count in counts.items()) or "no keywords")
         if refusal is not None:
-            out(f"{paint('refused:', 'red')} {refusal.message} (at {refusal.pointer or '#'})")
+            out(paint("The schema is refused; --lenient would compile it without what is refused.", "red"))
     unenforced = refusal is not None or counts.get("not enforced", 0) > 0
     if fail_on != "never" and (refusal is not None or fail_on == "unenforced" and unenforced):
         fail(BAD_SCHEMA)
@@ -41,40 +41,32 @@ def run(schema: str, fail_on: str, options: dict[str, Any]) -> None:
 def coverage(source: Any, options: dict[str, Any]) -> tuple[list[dict[str, str]], Optional[SchemaError]]:
     """Every keyword with its status, and why the schema as a whole is refused, if it is.
 
-    A refused schema is read a second time with ``lenient=True``: what that
-    lists beyond the first reading are the refused keywords, all of them.
+    The error of a refused schema names one keyword.  To name all of them, the
+    schema is read a second time with ``lenient=True``: what that reading leaves
+    out is what the first one refuses.
     """
     import structgen as sg
 
     refusal: Optional[SchemaError] = None
     try:
-        grammar = sg.JsonSchema(source, **options)
-        return [_entry(e) for e in _sorted(_coverage_of(grammar))], None
+        return _records(sg.JsonSchema(source, **options)), None
     except UnsupportedSchema as err:
         refusal = err
     try:
-        grammar = sg.JsonSchema(source, lenient=True, **options)
-        entries = [_entry(e) for e in _sorted(_coverage_of(grammar))]
+        entries = _records(sg.JsonSchema(source, lenient=True, **options))
     except SchemaError:
         entries = []
     pointer, keyword = refusal.pointer or "#", refusal.keyword or ""
-    found = False
     for entry in entries:
-        if entry["status"] == "not enforced" and entry["keyword"] not in ("format",):
-            entry["status"] = "refused"
-            found = found or entry["pointer"] == pointer
-    if not found:
+        if entry["status"] == "not enforced" and entry["note"] == "lenient":
+            entry |= {"status": "refused", "note": f"{entry['keyword']} is not supported yet"}
+            if entry["pointer"] == pointer:
+                entry["note"] = refusal.message.removesuffix(f" (at {pointer})")
+    if not any(entry["pointer"] == pointer and entry["status"] == "refused" for entry in entries):
         entries.append({"pointer": pointer, "keyword": keyword, "status": "refused", "note": refusal.message})
     return entries, refusal
 
 
-def _coverage_of(grammar: Any) -> Any:
-    return grammar.coverage
-
-
-def _sorted(entries: Any) -> list:
-    return list(dict.fromkeys(entries))
-
-
-def _entry(entry: Any) -> dict[str, str]:
-    return {"pointer": entry.pointer or "#", "keyword": entry.keyword, "status": entry.status, "note": entry.note}
+def _records(grammar: Any) -> list[dict[str, str]]:
+    return [{"pointer": e.pointer or "#", "keyword": e.keyword, "status": e.status, "note": e.note}
+            for e in dict.fromkeys(grammar.coverage)]

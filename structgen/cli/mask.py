@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-import numpy as np
-
 from ..errors import MatcherError
 from .common import INVALID, UsageError, fail, out, out_json, paint, progress, settings
 from .inputs import constraint, read_bytes
 from .match import accepted_bytes
 from .places import line_and_column
 
-__all__ = ["run", "allowed_ids"]
+__all__ = ["run"]
 
 
 def run(schema: Optional[str], regex: Optional[str], ecma: bool, choice: Optional[list[str]], tokenizer: str,
@@ -31,7 +29,7 @@ def run(schema: Optional[str], regex: Optional[str], ecma: bool, choice: Optiona
     if done < len(text):
         line, column = line_and_column(text, done)
         raise MatcherError(f"the prefix leaves the language at byte {done} (line {line}, column {column})")
-    ids = allowed_ids(matcher, vocabulary)
+    ids = matcher.allowed_tokens().tolist()
     ends = [i for i in ids if i in vocabulary.eos_ids]
     shown = ids if top == 0 else ids[:top]
     if settings.json:
@@ -47,18 +45,9 @@ def run(schema: Optional[str], regex: Optional[str], ecma: bool, choice: Optiona
         out(f"… {len(ids) - len(shown):,} more (--top 0 lists all)")
 
 
-def allowed_ids(matcher: Any, vocabulary: Any) -> list[int]:
-    """The ids a matcher's mask allows, in order."""
-    words = np.zeros((1, vocabulary.words), dtype=np.int32)
-    matcher.fill_bitmask(words)
-    bits = np.unpackbits(words.view(np.uint8), bitorder="little")
-    return np.flatnonzero(bits).tolist()
-
-
 def _token(vocabulary: Any, token: int) -> dict[str, Any]:
-    start, end = int(vocabulary.offsets[token]), int(vocabulary.offsets[token + 1])
-    data = bytes(vocabulary.blob[start:end])
-    if data:
+    data = vocabulary.token_bytes(token)
+    if data is not None:
         return {"id": token, "text": data.decode("utf-8", "backslashreplace")}
     names = [name for name, i in vocabulary.special.items() if i == token]
     return {"id": token, "text": names[0] if names else "", "special": True}
