@@ -286,7 +286,7 @@ def _classes(g: "SchemaGrammar", obj: ObjForm, lang: StrLang, declared: set[str]
         label_now: Callable[[int], int] = raw
     else:
         label_now = label
-    finite = _finite_keys(tuple(atoms), lang, label_now)
+    finite = _finite_keys(tuple(atoms), lang, label_now, len(declared))
     if finite is None:
         return Extra(tuple(atoms), label), []
     found, size = finite
@@ -307,7 +307,7 @@ def _classes(g: "SchemaGrammar", obj: ObjForm, lang: StrLang, declared: set[str]
     return (Extra(tuple(atoms), label, size), []) if size else (None, [])
 
 
-def _finite_keys(atoms: tuple, lang: StrLang, label: Callable[[int], int]):
+def _finite_keys(atoms: tuple, lang: StrLang, label: Callable[[int], int], declared: int):
     """None when infinitely many undeclared keys are allowed, else (the words or None, how many).
 
     The words may include forbidden ones; without words, the number is exact.
@@ -339,7 +339,7 @@ def _finite_keys(atoms: tuple, lang: StrLang, label: Callable[[int], int]):
         if count:
             total += count
             cells.append(cell)
-    if total > 4096:
+    if total - declared > MAX_FINITE_KEYS:
         return None, total
     return sorted({w for cell in cells for w in words((cell,))}), total
 
@@ -349,7 +349,7 @@ def _many_classes(atoms: tuple, lang: StrLang, label: Callable[[int], int]):
     if lang == ANY_STRING:
         if label(0) < 0:
             counts = [count_words((((atom, True),),)) for atom in atoms]
-            if all(count is not None and count <= 4096 for count in counts):
+            if None not in counts and sum(counts) <= 4 * MAX_FINITE_KEYS:
                 return sorted({w for atom in atoms for w in words((((atom, True),),))}), 0
         for bits in [1 << i for i in range(len(atoms))] + [0]:
             if label(bits) >= 0:

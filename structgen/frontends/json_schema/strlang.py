@@ -18,7 +18,8 @@ from ..regex import parse_ecma
 from ..regex.ast import Alt, Begin, Cat, Chars, End, Node, Repeat
 
 __all__ = ["check_pattern", "matches", "contains", "conj_nonempty", "refine", "count_words", "words", "disjoint",
-           "is_infinite"]
+           "is_infinite",
+           "MANY_WORDS"]
 
 _UNBOUNDED = 1 << 60
 
@@ -97,7 +98,7 @@ def _whole(node: Node) -> _Lengths:
 @lru_cache(maxsize=8192)
 def _profile(pattern: Pattern) -> Optional[_Lengths]:
     """Certificate about a pattern's lengths (so it has a match); None: unknown."""
-    if pattern.kind != "ecma":
+    if type(pattern) is not Pattern or pattern.kind != "ecma":
         return None
     try:
         return _whole(check_pattern(pattern.source))
@@ -236,13 +237,36 @@ def disjoint(a: StrLang, b: StrLang) -> bool:
 
 #: automaton states looked at when counting words
 _COUNT_STATES = 4000
+#: more words than this are as good as infinitely many
+MANY_WORDS = 1_000_000
+
+
+def _at_least(node: Node) -> int:
+    """A lower bound on the number of words; no conditions may be in `node`.
+
+    In a concatenation the words of one part, with the others held fixed, give
+    different results, so the largest part is a bound.
+    """
+    if isinstance(node, Chars):
+        return sum(hi - lo + 1 for lo, hi in node.ranges)
+    if isinstance(node, (Cat, Alt)):
+        return max((_at_least(item) for item in node.items), default=1)
+    if isinstance(node, Repeat):
+        if isinstance(node.item, Chars):
+            return min(_at_least(node.item), MANY_WORDS) ** min(node.hi or 0, 40) if node.hi != 0 else 1
+        return _at_least(node.item) if node.hi != 0 else 1
+    return 1
 
 
 @lru_cache(maxsize=4096)
 def count_words(lang: StrLang) -> Optional[int]:
-    """The number of words, None when infinite (or the automaton is large)."""
+    """The number of words, None when there are infinitely (or very) many."""
     if not lang:
         return 0
+    if len(lang) == 1 and len(lang[0]) == 1 and lang[0][0][1] and _profile(lang[0][0][0]) is not None:
+        atom = lang[0][0][0]
+        if is_infinite(atom) or _at_least(check_pattern(atom.source)) > MANY_WORDS:
+            return None
     lexer = _automata()
     start = lexer.add_text(lang)
     if start < 0:
@@ -268,7 +292,7 @@ def count_words(lang: StrLang) -> Optional[int]:
             counts[q] = totals[q]
             if path:
                 totals[next(reversed(path))] += counts[q]
-    return counts[start]
+    return counts[start] if counts[start] <= MANY_WORDS else None
 
 
 def _next_states(lexer, q: int) -> list[int]:
