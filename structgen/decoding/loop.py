@@ -84,7 +84,7 @@ class Row:
         self.pending.append(token)
         if self.vocabulary is not None:
             self.data += self.vocabulary.token_bytes(token) or b""
-        if token in self.eos and (self.matcher is None or self.matcher.is_finished()):
+        if token in self.eos and (self.matcher is None or self.matcher.is_finished):
             self.finish_reason = "stop"
         elif len(self.tokens) >= self.request.max_new_tokens:
             self.finish_reason = "length"
@@ -111,12 +111,11 @@ class _Masks:
             return
         if len(live) == 1:
             live[0].matcher.fill_bitmask(self.bits, live[0].index)
-        elif [r.index for r in live] == list(range(len(self.bits))):
-            fill_rows([r.matcher for r in live], self.bits)
-        else:
-            part = np.empty((len(live), self.bits.shape[1]), dtype=np.int32)
-            fill_rows([r.matcher for r in live], part)
-            self.bits[[r.index for r in live]] = part
+            return
+        matchers = [None] * len(self.bits)
+        for row in live:
+            matchers[row.index] = row.matcher
+        fill_rows(matchers, self.bits)
 
     def only(self, row: Row) -> int:
         """The one token allowed in `row`, or -1."""

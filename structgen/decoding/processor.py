@@ -120,7 +120,7 @@ class _Row:
                 if not matcher.try_accept(token):
                     self.dead = True
                     return False
-                self.done = token in eos and matcher.is_finished()
+                self.done = token in eos and matcher.is_finished
             self.count += 1
         return True
 

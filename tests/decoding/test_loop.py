@@ -120,7 +120,7 @@ def test_sampling_follows_the_masked_distribution(tiny, vocabulary):
     exact = {}
 
     def walk(m, tokens, p):
-        if m.is_finished():
+        if m.is_finished:
             text = b"".join(vocabulary.token_bytes(t) or b"" for t in tokens).decode()
             exact[text] = exact.get(text, 0.0) + p
             return

@@ -41,12 +41,12 @@ class Checked(LogitsProcessor):
             return None
         m = c.matcher(max_tokens=self.max_tokens)
         for t in tail:
-            if m.is_finished():
+            if m.is_finished:
                 return set(c.vocabulary.eos_ids)
             if not m.try_accept(t):         # a beam of score -inf
                 assert self.beams
                 return set(c.vocabulary.eos_ids)
-        return set(c.vocabulary.eos_ids) if m.is_finished() else bits_of(m, c.vocabulary.size)
+        return set(c.vocabulary.eos_ids) if m.is_finished else bits_of(m, c.vocabulary.size)
 
 
 @pytest.fixture(scope="module")

@@ -84,6 +84,7 @@ class FakeMatcher:
         prefix, ended = self.history[-1]
         return ended or prefix in self.c.texts
 
+    @property
     def is_finished(self):
         return self.history[-1][1]
 

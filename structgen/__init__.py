@@ -1,0 +1,55 @@
+"""structgen: exact constrained decoding.
+
+Names are loaded on first use, so that ``import structgen`` is quick and imports
+neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+from .errors import (BudgetError, GrammarError, LimitError, MatcherError, ModelError, RegexError, SchemaError,
+                     StructgenError, UnsatisfiableSchema, UnsupportedSchema, VocabularyError)
+
+# where each public name lives
+_HOMES = {
+    "agenerate": "api", "compile": "api", "generate": "api", "stream": "api", "witness": "api",
+    "Choice": "constraints", "JsonSchema": "constraints", "Regex": "constraints",
+    "Compiled": "decoding.compiled", "Matcher": "decoding.matcher", "fill_batch": "decoding.matcher",
+    "LogitsProcessor": "decoding.processor", "Result": "decoding.result", "ValueRefused": "decoding.values",
+    "LoadedModel": "models.load", "load": "models.load",
+    "Vocabulary": "tokens.vocabulary", "Validator": "validation", "validate": "validation",
+}
+
+__all__ = [
+    "__version__", "StructgenError", "SchemaError", "UnsupportedSchema", "UnsatisfiableSchema", "GrammarError",
+    "RegexError", "VocabularyError", "MatcherError", "LimitError", "BudgetError", "ModelError", *_HOMES,
+]
+
+if TYPE_CHECKING:
+    from .api import agenerate, compile, generate, stream, witness
+    from .constraints import Choice, JsonSchema, Regex
+    from .decoding.compiled import Compiled
+    from .decoding.matcher import Matcher, fill_batch
+    from .decoding.processor import LogitsProcessor
+    from .decoding.result import Result
+    from .decoding.values import ValueRefused
+    from .models.load import LoadedModel, load
+    from .tokens.vocabulary import Vocabulary
+    from .validation import Validator, validate
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'structgen' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

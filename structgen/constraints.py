@@ -1,0 +1,291 @@
+"""The constraints a user writes down: ``sg.JsonSchema``, ``sg.Regex``, ``sg.Choice``.
+
+Each holds what was asked for and, made once, the normal form the engine
+compiles (:mod:`structgen.grammar.ir`).  :func:`constraint_of` turns anything
+``schema=`` accepts into one.  Nothing here knows tokenizers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Iterable, Mapping, Optional, Union
+
+from .errors import SchemaError, StructgenError, UnsatisfiableSchema
+from .grammar.ir import CoverageEntry, JsonGrammar, Options, TextGrammar
+from .grammar.strings import Pattern, atom_lang, literal_lang
+
+__all__ = ["Constraint", "JsonSchema", "Regex", "Choice", "constraint_of"]
+
+Grammar = Union[JsonGrammar, TextGrammar]
+
+_CHOICES = {
+    "order": ("schema", "any"),
+    "extra": ("schema", "closed"),
+    "whitespace": ("flexible", "compact", "json.dumps"),
+    "numbers": ("all", "plain"),
+    "escapes": ("all", "minimal"),
+}
+
+
+class Constraint:
+    """Base of what can be compiled; a text must be in its language."""
+
+    #: pydantic adapter that reads values, for Python types
+    adapter: Any = None
+    #: are texts JSON values?
+    is_json = False
+
+    def grammar(self) -> Grammar:
+        """The normal form, for one compiled object to own."""
+        raise NotImplementedError
+
+    @property
+    def coverage(self) -> list[CoverageEntry]:
+        """What became of each keyword; empty for plain text."""
+        return []
+
+    def value(self, text: str) -> Any:
+        """What a finished text means."""
+        return text
+
+
+class JsonSchema(Constraint):
+    """JSON values that satisfy a schema.
+
+    Parameters
+    ----------
+    schema
+        A dict or bool, JSON text, a path, a Pydantic model or any Python type,
+        or a schema builder.
+    order : {"schema", "any"}
+        Keys in the order of the schema, or in any order.
+    extra : {"schema", "closed"}
+        Undeclared keys as the schema says, or never.  Default: ``"closed"`` for
+        Python types, else ``"schema"``.
+    whitespace : {"flexible", "compact", "json.dumps"}
+        Bounded white space between lexemes, none, or Python's.
+    numbers : {"all", "plain"}
+        Every spelling of a number, or no exponents.
+    escapes : {"all", "minimal"}
+        Every spelling of a character, or only the necessary escapes.
+    format : {"assert", "annotate"} or dict
+        Whether formats are enforced; a dict says so by name.
+    registry : mapping, optional
+        Further schemas by URI for ``$ref``; nothing is ever fetched.
+    lenient : bool
+        Leave out what cannot be enforced and list it in `coverage`, instead of
+        refusing the schema.
+
+    Raises
+    ------
+    SchemaError
+        With the JSON Pointer of the place.
+
+    Examples
+    --------
+    >>> g = JsonSchema({"type": "integer", "minimum": 3})
+    >>> [(e.keyword, e.status) for e in g.coverage]
+    [('type', 'enforced'), ('minimum', 'enforced')]
+    >>> JsonSchema(list[int]).value("[1, 2]")
+    [1, 2]
+    """
+
+    is_json = True
+
+    def __init__(self, schema: Any, *, order: str = "schema", extra: Optional[str] = None,
+                 whitespace: str = "flexible", numbers: str = "all", escapes: str = "all",
+                 format: Union[str, Mapping[str, bool]] = "assert",
+                 registry: Optional[Mapping[str, Any]] = None, lenient: bool = False):
+        from .frontends.json_schema import lower, read_schema
+        from .frontends.python_types import builder_schema, is_python_type
+
+        self.notes: tuple[CoverageEntry, ...] = ()
+        if is_python_type(schema):
+            from .frontends.python_types import type_notes, type_schema
+
+            self.schema, self.adapter = type_schema(schema)
+            self.notes = type_notes(schema)
+            extra = extra or "closed"
+        else:
+            built = builder_schema(schema)
+            self.schema = read_schema(schema) if built is None else built
+        self.options = _options(order=order, extra=extra or "schema", whitespace=whitespace,
+                                numbers=numbers, escapes=escapes, format=format)
+        self.registry = registry
+        self.lenient = lenient
+        self._lower = lower
+        self._grammar: Optional[JsonGrammar] = self._lowered()
+        self._first: Optional[JsonGrammar] = self._grammar
+
+    def _lowered(self) -> JsonGrammar:
+        return self._lower(self.schema, self.options, registry=self.registry, lenient=self.lenient)
+
+    def grammar(self) -> JsonGrammar:
+        # nodes are made on demand under the lock of the arena that owns the grammar
+        first, self._first = self._first, None
+        return first if first is not None else self._lowered()
+
+    @property
+    def coverage(self) -> list[CoverageEntry]:
+        return [*self._grammar.coverage, *self.notes]
+
+    def value(self, text: str) -> Any:
+        from .decoding.values import to_value
+
+        return to_value(self.adapter, text)
+
+    def __repr__(self) -> str:
+        return f"JsonSchema({self.schema!r:.100})"
+
+
+def _options(**given: Any) -> Options:
+    for name, allowed in _CHOICES.items():
+        if given[name] not in allowed:
+            raise StructgenError(f"{name}={given[name]!r}: wanted one of {', '.join(map(repr, allowed))}")
+    form = given["format"]
+    if isinstance(form, Mapping):
+        given["format"] = dict(form)
+        if not all(isinstance(k, str) and isinstance(v, bool) for k, v in form.items()):
+            raise StructgenError("format={...}: wanted a bool for each format name")
+    elif form not in ("assert", "annotate"):
+        raise StructgenError(f"format={form!r}: wanted 'assert', 'annotate' or a dict of bools by name")
+    return Options(**given)
+
+
+class Regex(Constraint):
+    """Texts that a regular expression matches from end to end.
+
+    Parameters
+    ----------
+    pattern : str or re.Pattern
+        The expression.
+    mode : {"python", "ecma"}
+        Its dialect: Python's ``re`` or ECMA-262 with the ``u`` flag.
+
+    Raises
+    ------
+    RegexError
+        With the position, if it cannot be read.
+
+    Examples
+    --------
+    >>> Regex(r"[A-Z]{3}-\\d{4}")
+    Regex('[A-Z]{3}-\\\\d{4}')
+    """
+
+    def __init__(self, pattern: Union[str, "re.Pattern[str]"], mode: str = "python"):
+        if isinstance(pattern, re.Pattern):
+            if mode != "python":
+                raise StructgenError("a compiled Python pattern with mode='ecma'")
+            pattern = _with_flags(pattern)
+        if not isinstance(pattern, str):
+            raise StructgenError(f"a regular expression is a str, not {type(pattern).__name__}")
+        if mode not in ("python", "ecma"):
+            raise StructgenError(f"mode={mode!r}: wanted 'python' or 'ecma'")
+        from .automata.nfa import atom_nfa
+
+        self.pattern, self.mode = pattern, mode
+        # an ECMA atom is a search; anchored on both sides it is a full match
+        atom = Pattern("python", pattern) if mode == "python" else Pattern("ecma", f"^(?:{pattern})$")
+        if mode == "ecma":
+            atom_nfa(Pattern("ecma", pattern))      # positions of errors count in what the user wrote
+        if not len(atom_nfa(atom).start):
+            raise UnsatisfiableSchema(f"no text matches the regular expression {pattern!r}")
+        self._grammar = TextGrammar(atom_lang(atom))
+
+    def grammar(self) -> TextGrammar:
+        return self._grammar
+
+    def __repr__(self) -> str:
+        return f"Regex({self.pattern!r})" if self.mode == "python" else f"Regex({self.pattern!r}, mode='ecma')"
+
+
+def _with_flags(pattern: "re.Pattern") -> Any:
+    """The source of a compiled pattern with its flags written in front."""
+    if not isinstance(pattern.pattern, str):
+        return pattern.pattern
+    letters = {re.IGNORECASE: "i", re.MULTILINE: "m", re.DOTALL: "s", re.VERBOSE: "x", re.ASCII: "a"}
+    flags = "".join(c for flag, c in letters.items() if pattern.flags & flag)
+    if pattern.pattern.startswith("(?") and re.match(r"\(\?[aiLmsux]+\)", pattern.pattern):
+        return pattern.pattern          # they are written there already
+    return f"(?{flags}){pattern.pattern}" if flags else pattern.pattern
+
+
+class Choice(Constraint):
+    """One of a list of texts.
+
+    Examples
+    --------
+    >>> Choice(["yes", "no"])
+    Choice(['yes', 'no'])
+    """
+
+    def __init__(self, options: Iterable[str]):
+        if isinstance(options, (str, bytes)):
+            raise StructgenError("Choice takes a list of texts, not one text", hint=f"Choice([{options!r}])")
+        self.options = list(options)
+        for text in self.options:
+            if not isinstance(text, str):
+                raise StructgenError(f"Choice takes texts, not {type(text).__name__}: {text!r}",
+                                     hint="for other values give a type: Literal[1, 2] or an Enum")
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise StructgenError(f"{text!r} is no valid text: it holds half a surrogate pair") from None
+        if not self.options:
+            raise UnsatisfiableSchema("a Choice without options allows no text")
+        self._grammar = TextGrammar(literal_lang(self.options))
+
+    def grammar(self) -> TextGrammar:
+        return self._grammar
+
+    def __repr__(self) -> str:
+        return f"Choice({self.options!r:.100})"
+
+
+class _Plain(Constraint):
+    """A normal form given directly."""
+
+    def __init__(self, grammar: Grammar):
+        self._grammar = grammar
+        self.is_json = isinstance(grammar, JsonGrammar)
+
+    def grammar(self) -> Grammar:
+        return self._grammar
+
+    @property
+    def coverage(self) -> list[CoverageEntry]:
+        return list(getattr(self._grammar, "coverage", ()))
+
+    def value(self, text: str) -> Any:
+        if not self.is_json:
+            return text
+        from .decoding.values import to_value
+
+        return to_value(None, text)
+
+
+def constraint_of(schema: Any) -> Constraint:
+    """Anything that ``schema=`` accepts, as a `Constraint`.
+
+    Examples
+    --------
+    >>> import re
+    >>> constraint_of(re.compile("a+")), constraint_of({"type": "null"})
+    (Regex('a+'), JsonSchema({'type': 'null'}))
+    """
+    if isinstance(schema, Constraint):
+        return schema
+    if isinstance(schema, (JsonGrammar, TextGrammar)):
+        return _Plain(schema)
+    if isinstance(schema, re.Pattern):
+        return Regex(schema)
+    if schema is None:
+        raise SchemaError("no schema given", hint="type(None) is the type of null")
+    if isinstance(schema, (list, tuple, set, frozenset)):
+        raise SchemaError(f"a {type(schema).__name__} is no schema",
+                          hint="for one of several texts: structgen.Choice([...])")
+    if isinstance(schema, (dict, bool, str, bytes, os.PathLike)):
+        return JsonSchema(schema)
+    return JsonSchema(schema)
