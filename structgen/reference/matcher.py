@@ -68,6 +68,8 @@ class ReferenceMatcher:
     ----------
     grammar : JsonGrammar or TextGrammar
     vocabulary : Vocabulary or (list of bytes or None, iterable of EOS ids)
+    fuel : int
+        How many states a search over tokens may see.
 
     Examples
     --------
@@ -79,11 +81,12 @@ class ReferenceMatcher:
     [3]
     """
 
-    def __init__(self, grammar: Union[JsonGrammar, TextGrammar], vocabulary):
+    def __init__(self, grammar: Union[JsonGrammar, TextGrammar], vocabulary, *, fuel: int = FUEL):
         self.relation = TextConfigurations(grammar) if isinstance(grammar, TextGrammar) else Configurations(grammar)
         self.tokens, self.eos = _vocabulary(vocabulary)
         singles = {t for t in self.tokens if t is not None and len(t) == 1}
         self.complete_vocabulary = len(singles) == 256
+        self.fuel = fuel
         self._finishes: dict[frozenset, bool] = {}
         # (configurations, bytes so far, ended) after each successful call
         self._history = [(self.relation.start(), b"", False)]
@@ -153,8 +156,8 @@ class ReferenceMatcher:
                     if after and after not in parent:
                         parent[after] = c
                         nxt.append(after)
-            if len(parent) > FUEL:
-                raise LimitError("the search over tokens takes too long", place="reference tokens", limit=FUEL)
+            if len(parent) > self.fuel:
+                raise LimitError("the search over tokens takes too long", place="reference tokens", limit=self.fuel)
             level = nxt
         self._finishes.update(dict.fromkeys(parent, False))
         return False
@@ -163,7 +166,8 @@ class ReferenceMatcher:
         """The ids of the mask."""
         configs, _, ended = self._history[-1]
         if ended:
-            return set()
+            # Nothing is accepted any more, but a finished row of a batch must not be all zero.
+            return set(self.eos)
         out = set(self.eos) if self.relation.accepts(configs) else set()
         # Tokens are tried in sorted order; the configurations of shared beginnings are kept.
         path: list[frozenset] = [configs]
@@ -221,9 +225,9 @@ class ReferenceMatcher:
         self._history.append((configs, text + data, False))
 
     def can_end(self) -> bool:
-        """Is the text so far complete?"""
+        """May the text end here? (Not again once it has ended.)"""
         configs, _, ended = self._history[-1]
-        return ended or self.relation.accepts(configs)
+        return not ended and self.relation.accepts(configs)
 
     def forced_bytes(self, limit: int = 4096) -> bytes:
         """The longest text that every continuation starts with."""
@@ -258,9 +262,9 @@ class ReferenceMatcher:
                     if after and after not in seen:
                         seen.add(after)
                         nxt.append((data + bytes([b]), after))
-            if len(seen) > FUEL:
+            if len(seen) > self.fuel:
                 raise LimitError("the shortest completion is too long to search for",
-                                 place="reference completion", limit=FUEL)
+                                 place="reference completion", limit=self.fuel)
             level = nxt
         raise MatcherError("nothing completes this text")
 

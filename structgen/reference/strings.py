@@ -256,17 +256,15 @@ class Machine:
             state = self.step(state, b)
         return state
 
-    def images(self, state, ranges) -> set:
-        """Every state that one code point of `ranges` leads to."""
-        out: set = set()
+    def images(self, state, ranges) -> Iterator:
+        """Every state that one code point of `ranges` leads to, as it is found (perhaps twice)."""
         for lo, hi in ranges:
             for sequence in split_utf8(lo, hi):
                 states = {state}
                 for a, b in sequence:
                     states = {t for s in states for c in range(a, b + 1)
                               if (t := self.step(s, c)) is not None}
-                out |= states
-        return out
+                yield from states
 
     def live(self, state) -> bool:
         """Can `state`, between characters, still be accepted?"""

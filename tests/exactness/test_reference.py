@@ -306,7 +306,7 @@ def test_interface():
     m.fill_bitmask(mask, 1)
     assert mask[0].tolist() == [-1] * 10 and mask[1].tolist() == [0] * 8 + [1, 0]
     m.accept(256)
-    assert not m.try_accept(256) and m.allowed() == set()
+    assert not m.try_accept(256) and m.allowed() == {256} and not m.can_end()
     m.rollback(2)
     assert m.text == b"[tr"
     m.reset()
