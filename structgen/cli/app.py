@@ -15,7 +15,7 @@ app = typer.Typer(
     name="structgen",
     help="Constrained decoding: check, inspect, compile and run schemas, regexes and choices.",
     epilog="Exit codes: 0 ok, 1 an instance or text does not fit, 2 usage, 3 a schema is bad or not supported, "
-           "4 model, tokenizer or file, 5 a budget or limit, 130 interrupted.",
+           "4 model, tokenizer or file, 5 a budget or limit, 70 a bug in structgen, 130 interrupted.",
     no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]})
 

@@ -2,7 +2,7 @@
 
 Exit codes: 0 ok, 1 an instance or text that does not fit, 2 usage, 3 a schema
 or grammar that is bad or not supported, 4 model, tokenizer or files, 5 a
-budget or limit, 130 interrupted.
+budget or limit, 70 a bug of ours, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any, Callable, Iterator, NoReturn, Optional
 from ..errors import (BudgetError, GrammarError, LimitError, MatcherError, ModelError, RegexError, SchemaError,
                       StructgenError, VocabularyError)
 
-__all__ = ["OK", "INVALID", "USAGE", "BAD_SCHEMA", "IO", "BUDGET", "INTERRUPTED", "Settings", "settings", "UsageError",
+__all__ = ["OK", "INVALID", "USAGE", "BAD_SCHEMA", "IO", "BUDGET", "INTERRUPTED", "BUG", "Settings", "settings", "UsageError",
            "InputError", "exit_code", "error_record", "guarded", "fail", "out", "out_json", "paint", "progress"]
 
-OK, INVALID, USAGE, BAD_SCHEMA, IO, BUDGET, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+OK, INVALID, USAGE, BAD_SCHEMA, IO, BUDGET, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 5, 70, 130
 
 
 class Settings:
@@ -54,7 +54,7 @@ def exit_code(error: BaseException) -> int:
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code
-    return IO if isinstance(error, OSError) else INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
+    return IO if isinstance(error, OSError) else INTERRUPTED if isinstance(error, KeyboardInterrupt) else BUG
 
 
 def error_record(error: StructgenError) -> dict[str, Any]:

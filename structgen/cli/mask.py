@@ -22,8 +22,8 @@ def run(schema: Optional[str], regex: Optional[str], ecma: bool, choice: Optiona
         raise UsageError("standard input can be read only once")
     grammar = constraint(schema, regex, choice, options, ecma)
     with progress("reading the tokenizer"):
-        vocabulary = sg.Vocabulary.load(tokenizer)
-    matcher = sg.compile(grammar, vocabulary).matcher()
+        compiled = sg.compile(grammar, tokenizer)
+    vocabulary, matcher = compiled.vocabulary, compiled.matcher()
     text = read_bytes("-") if prefix == "-" else prefix.encode("utf-8", "surrogateescape")
     done = accepted_bytes(matcher, text)
     if done < len(text):
