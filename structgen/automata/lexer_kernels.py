@@ -188,6 +188,8 @@ def _go(lb, op, a, b, c):
 @_jit
 def _trie(lb, p, b):
     """Decoded step in a trie: the position after byte `b`, or -1."""
+    if b == 0xFF:                     # marks the ends of words, is in no text
+        return -1
     w8 = ld64(lb + B_W8)
     if ld8(w8 + p) == b:
         return p + 1
@@ -1146,7 +1148,7 @@ def lx_step(lb, q, b):
             return t
         return _go(lb, O_STEP_MISS, q, b, 0)
     if q >= TRIE_BASE:
-        if b == ld8(ld64(lb + B_W8) + (q & (TRIE_BASE - 1))) and b > 0x22 and b != 0x5C:
+        if b == ld8(ld64(lb + B_W8) + (q & (TRIE_BASE - 1))) and b > 0x22 and b != 0x5C and b != 0xFF:
             return q + 1
         return _go(lb, O_STEP_MISS, q, b, 0)
     if q & 31 == 0:
@@ -1585,6 +1587,8 @@ def _shortest(lb, args):
     """
     queue, cap, seen, mask = ld64(args), ld64(args + 8), ld64(args + 16), ld64(args + 24)
     verdict, nverdict, q = ld64(args + 32), ld64(args + 40), ld64(args + 48)
+    for j in range(mask + 1):
+        st64(seen + 8 * j, 0)
     st64(queue, q)
     st64(queue + 8, -1)
     head, tail = 0, 1

@@ -140,7 +140,7 @@ def _search(lexer: "Lexer", q: int, allowed) -> Optional[bytes]:
     """Breadth-first search over row states."""
     cap, verdict = 1 << 10, np.zeros(16, np.uint8)
     while True:
-        queue, seen = np.empty(3 * cap, np.int64), np.zeros(2 * cap, np.int64)
+        queue, seen = np.empty(3 * cap, np.int64), np.empty(2 * cap, np.int64)
         args = np.array([_at(queue), cap, _at(seen), 2 * cap - 1, _at(verdict), len(verdict), q], np.int64)
         r = lexer.call(K.O_SHORTEST, _at(args))
         if r == -4:
