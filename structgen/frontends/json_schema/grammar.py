@@ -15,6 +15,7 @@ ends in the least fixpoint, and recursion without a base case is empty.
 
 from __future__ import annotations
 
+import gc
 from typing import Any, Mapping, Optional, Union
 
 from ...errors import LimitError, SchemaError, UnsatisfiableSchema, UnsupportedSchema
@@ -24,7 +25,7 @@ from .documents import Documents, Site, pointer_of
 from .forms import ANY, ANY_FORM, ARR, NONE, OBJ, ArrForm, Form, ObjForm, live_types, meet
 from .keywords import ANNOTATIONS, TABLES
 from .lowering import BUSY, MAX_DEPTH, site_form, values_form
-from .objects import object_alt, object_satisfiable
+from .objects import key_node, object_alt, object_satisfiable
 from .oneof import prove_disjoint
 from .strlang import refine
 
@@ -32,6 +33,8 @@ __all__ = ["SchemaGrammar", "lower"]
 
 #: nodes one grammar may have
 MAX_NODES = 400_000
+#: from so many on, the garbage collector rests while a schema is read
+_LARGE = 2000
 
 
 class SchemaGrammar(JsonGrammar):
@@ -64,6 +67,7 @@ class SchemaGrammar(JsonGrammar):
         self._by_form: dict = {id(ANY_FORM): 0}
         self._consts: dict = {}
         self._wanted: Optional[list[int]] = None
+        self._some_refused = False
         if not isinstance(schema, (dict, bool)):
             raise SchemaError(f"a schema is an object or a boolean, not {type(schema).__name__}")
         if schema is False:
@@ -80,6 +84,8 @@ class SchemaGrammar(JsonGrammar):
             pointer = self._culprit()
             raise UnsatisfiableSchema("no JSON value satisfies this schema", pointer=pointer)
         self.root = self._same[self.root]
+        if self._some_refused:
+            self._check_refused()
 
     # -- numbering -------------------------------------------------------------------
 
@@ -224,19 +230,52 @@ class SchemaGrammar(JsonGrammar):
             refused.append((types, keyword, site))
 
     def _read_all(self) -> None:
-        """Read every reachable subschema; refuse what cannot be enforced."""
+        """Read every subschema that values may come to."""
         i = 1
         forms = self._forms
-        while i < len(forms):
-            form = forms[i]
-            if form is None:
-                form = self.form(i)
+        pause = False
+        try:
+            while i < len(forms):
+                form = forms[i]
+                if form is None:
+                    form = self.form(i)
+                if form.refused:
+                    self._some_refused = True
+                i += 1
+                if i == _LARGE and gc.isenabled():
+                    # All of this stays: collecting while it grows costs twice the work itself.
+                    pause = True
+                    gc.disable()
+        finally:
+            if pause:
+                gc.enable()
+
+    def _check_refused(self) -> None:
+        """Refuse what is not enforced and bears on a value that can really occur.
+
+        Without its refused keywords a place allows more, so what is
+        unreachable or empty even then is harmless.
+        """
+        stack, seen = [self.root], {self.root}
+        while stack:
+            i = stack.pop()
+            form = self.form(i)
             if form.refused:
                 live = live_types(form)
                 for types, keyword, site in form.refused:
                     if types & live:
                         raise unsupported(keyword, site)
-            i += 1
+            node = self.node(i)
+            found = [k for alt in node.arrays for k in alt.prefix + (alt.items,)]
+            for alt in node.objects:
+                found += alt.nodes
+                if alt.extra is not None:
+                    n = len(alt.extra.atoms)
+                    found += map(alt.extra.label, range(1 << n) if n <= 8 else [0] + [1 << k for k in range(n)])
+            for k in found:
+                if k >= 0 and k not in seen:
+                    seen.add(k)
+                    stack.append(k)
 
     def _prove_all(self) -> None:
         k = 0
@@ -336,21 +375,26 @@ class SchemaGrammar(JsonGrammar):
     def _culprit(self) -> str:
         """The pointer of the innermost schema that makes the root unsatisfiable."""
         i, seen = self.root, set()
-        while i not in seen:
+        while True:
             seen.add(i)
             form = self.form(i)
+            bad: list[tuple[int, str]] = []
             if live_types(form) == OBJ and len(form.objects) == 1:
                 obj = form.objects[0]
-                bad = [layer.props[name] for layer in obj.layers for name in obj.required
-                       if layer.props.get(name, 0) > 0 and not self.has(layer.props[name])]
+                nodes = {name: key_node(self, obj, name) for name in obj.required}
+                bad = [(node, name) for name, node in nodes.items() if not self.has(node)]
             elif live_types(form) == ARR and len(form.arrays) == 1:
                 arr = form.arrays[0]
-                bad = [k for k in arr.prefix[:arr.min] + (arr.items,) if k > 0 and not self.has(k)]
-            else:
+                bad = [(k, "") for k in arr.prefix[:arr.min] + (arr.items,) if not self.has(k)]
+            if not bad or bad[0][0] in seen:
                 break
-            if not bad:
+            if bad[0][0] == NONE:
+                for site in self._sites[i]:
+                    declared = site.schema.get("properties") if isinstance(site.schema, dict) else None
+                    if isinstance(declared, dict) and bad[0][1] in declared:
+                        return pointer_of(site, "properties", bad[0][1])
                 break
-            i = bad[0]
+            i = bad[0][0]
         sites = self._sites[i]
         return sites[0].pointer if sites else "#"
 

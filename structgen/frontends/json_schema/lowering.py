@@ -34,6 +34,8 @@ __all__ = ["site_form", "values_form", "format_language", "BUSY", "MAX_DEPTH"]
 BUSY = object()
 #: applicators in place (allOf in anyOf in $ref ...) may nest so deep
 MAX_DEPTH = 120
+#: subschemas one allOf, anyOf or oneOf may list
+MAX_BRANCHES = 20_000
 _MISSING = Facts.MISSING
 
 
@@ -301,6 +303,13 @@ def _encodable(word: str) -> bool:
 
 # -- applicators in place ---------------------------------------------------------------
 
+def _branches(g: "SchemaGrammar", site: Site, keyword: str, value: Any) -> list[Form]:
+    if len(value) > MAX_BRANCHES:
+        raise LimitError(f"{keyword} of more than {MAX_BRANCHES} schemas (at {pointer_of(site, keyword)})",
+                         place=pointer_of(site, keyword), limit=MAX_BRANCHES)
+    return [_in_place(g, site, (keyword, i), sub) for i, sub in enumerate(value)]
+
+
 def _in_place(g: "SchemaGrammar", site: Site, path: tuple, schema: Any) -> Form:
     if schema is True:
         return ANY_FORM
@@ -319,12 +328,11 @@ def _applied_form(g: "SchemaGrammar", f: Facts, site: Site) -> Form:
         if keyword == "$ref":
             parts.append(site_form(g, g.docs.resolve(site, value)))
         elif keyword == "allOf":
-            for i, sub in enumerate(value):
-                parts.append(_in_place(g, site, ("allOf", i), sub))
+            parts += _branches(g, site, keyword, value)
         elif keyword == "anyOf":
-            parts.append(join([_in_place(g, site, ("anyOf", i), sub) for i, sub in enumerate(value)]))
+            parts.append(join(_branches(g, site, keyword, value)))
         elif keyword == "oneOf":
-            branches = [_in_place(g, site, ("oneOf", i), sub) for i, sub in enumerate(value)]
+            branches = _branches(g, site, keyword, value)
             part, open_types = _one_of(g, branches, live_types(base), site)
             if open_types:
                 disjoint_parts.append((branches, open_types, len(parts)))
