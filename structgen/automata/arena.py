@@ -134,13 +134,13 @@ class Arena:
 
     def _start(self) -> int:
         """The state before anything is read."""
-        done = self.call(sk.put_context_done)
+        done = self.call(sk.stack_call, sk.CALL_DONE, 0, 0, 0, 0)
         assert done == 0
         if isinstance(self.grammar, TextGrammar):
             q = self.lexer.add_text(self.grammar.lang)
             return (q + sk.RAW_BASE) << sk.SHIFT
         root = self.lowering.ready(self.grammar.root)
-        c = self.call(sk.context, sk.VALUE, root, 0, 0)
+        c = self.call(sk.stack_call, sk.CALL_CONTEXT, sk.VALUE, root, 0, 0)
         self.lowering.eager()
         return (sk.WS << sk.SHIFT) | c
 
@@ -224,18 +224,19 @@ class Arena:
             self._hashes[name] = h = np.zeros(2 * self._hashes[name].size, _I32)
             self.block[hslot], self.block[mask] = h.ctypes.data, h.size - 1
             if name == "states":
-                mk.rebuild_states(self.address)
+                mk.mask_call(self.address, mk.CALL_REBUILD_STATES, 0, 0, 0, 0, 0, 0)
             else:
                 for other in _HASHES:
                     if other != "states":
                         self._hashes[other].fill(0)
-                sk.rebuild(self.address)
+                sk.stack_call(self.address, sk.CALL_REBUILD, 0, 0, 0, 0)
 
     def _grow_keyed(self, name: str, slot: int, mask: int, values: str, values_slot: int) -> None:
         keys, vals = self._extra[name], self._extra[values]
         self._keyed(name, slot, mask, 2 * keys.size, 1)
         self._hold(values, values_slot, np.empty(2 * keys.size, _I32))
-        mk.rehash_keyed(self.address, keys.ctypes.data, vals.ctypes.data, keys.size, slot, values_slot, mask)
+        mk.mask_call(self.address, mk.CALL_REHASH_KEYED, keys.ctypes.data, vals.ctypes.data, keys.size, slot,
+                     values_slot, mask)
 
     def grow_u(self) -> None:
         """Room for more known completion lengths."""
@@ -245,13 +246,13 @@ class Arena:
         old = self._extra["region"].reshape(-1, 2)
         self._grow("regions")
         self._keyed("region", mk.REGION_KEYS, mk.M_REGION, 2 * len(old), 2)
-        mk.rehash_pairs(self.address, old.ctypes.data, len(old))
+        mk.mask_call(self.address, mk.CALL_REHASH_PAIRS, old.ctypes.data, len(old), 0, 0, 0, 0)
 
     def _grow_after(self) -> None:
         old = self._extra["after"]
         self._hold("after", mk.AFTER_KEYS, np.zeros(2 * old.size, _I32))
         self.block[mk.M_AFTER] = old.size - 1
-        mk.rehash_after(self.address, old.ctypes.data, old.size // 2)
+        mk.mask_call(self.address, mk.CALL_REHASH_AFTER, old.ctypes.data, old.size // 2, 0, 0, 0, 0)
 
     def _grow_rows(self) -> None:
         if self._chunks and self.nbytes > self.max_bytes:
@@ -305,5 +306,5 @@ class Arena:
             old = table[table[:, 0] >= 0].copy()
             self._keyed("xset", sk.H_XSETS, sk.M_XSETS, 2 * len(table), 3)
             for row in old:
-                sk.put_xset(self.address, *map(int, row))
-        sk.put_xset(self.address, x, text, n)
+                sk.stack_call(self.address, sk.CALL_PUT_XSET, *map(int, row), 0)
+        sk.stack_call(self.address, sk.CALL_PUT_XSET, x, text, n, 0)

@@ -26,15 +26,15 @@ bounds: callers reserve room before they call.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
+from numba import cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .lexer_kernels import lx_label, lx_range, lx_range2, lx_step
+from .lexer_kernels import B_MINIMAL, lx_anylen, lx_label, lx_range, lx_range2, lx_rep, lx_step
 
 #: sha256 of lexer_kernels.py, whose code is compiled into the kernels here; numba's
 #: on-disk cache sees only this file, so it must change when that one does (a test checks).
-DEPENDS_ON = ""
+DEPENDS_ON = "8bac3f3dd6e0024eea8ffb324bf1ad9f03c54bf4e98964e1b9486b1edefb4a71"
 
 # ---- results
 DEAD, NEED_PY, FUEL, MULTI = -1, -2, -3, -4
@@ -63,7 +63,8 @@ DONE, VALUE, COLON, OBJ_START, OBJ_KEY, OBJ_AFTER, ARR_START, ARR_AFTER = range(
  XSETS, N_XSETS, H_XSETS, M_XSETS,
  OUT, N_OUT, CAP_OUT,
  WS_MODE, NEED, NEED_A, NEED_B, TOUCHED,
- X_COUNT, X_AT, X_TEXT) = range(52)
+ X_COUNT, X_AT, X_TEXT,
+ F_LX_STEP, F_LX_ASK, F_OP, F_CONTEXT, F_UNION, F_GAP, F_KEY, F_STEP, F_CLOSE, F_ITEM, F_ROW) = range(63)
 BLOCK_SIZE = 160
 
 # ---- needs
@@ -110,7 +111,26 @@ def _store(bits):
 ld8, ld16, ld32, ld64 = (_load(f"ld{b}", None, b) for b in (8, 16, 32, 64))
 st8, st32, st64 = _store(8), _store(32), _store(64)
 
-_OPT = dict(nogil=True, cache=True)
+#: Helpers have no Python wrapper and no cache entry of their own: what is entered from
+#: Python or through an address is compiled, and cached, as one unit with its helpers.
+_OPT = dict(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy")
+
+
+def _caller(arity):
+    """An intrinsic that calls the function at an address: int64 arguments, int64 result."""
+    def codegen(context, builder, sig, args):
+        i64 = cgutils.ir.IntType(64)
+        fn = cgutils.ir.FunctionType(i64, [i64] * arity)
+        return builder.call(builder.inttoptr(args[0], fn.as_pointer()), args[1:])
+
+    args = ", ".join(f"a{i}" for i in range(arity))
+    scope = {"intrinsic": intrinsic, "types": types, "codegen": codegen}
+    exec(f"@intrinsic\ndef call(typingctx, fn, {args}):\n"
+         f"    return types.int64(*[types.int64] * {arity + 1}), codegen\n", scope)
+    return scope["call"]
+
+
+call2, call3, call4, call5, call6, call7, call8 = (_caller(k) for k in range(2, 9))
 
 
 @njit(**_OPT)
@@ -475,7 +495,7 @@ def op_projection(e, op):
     r = ld64(e, OPS) + op * (OP_W * 4)
     proj = ld32(r, P_PROJ)
     if proj < 0:
-        proj = intern_op(e, ld32(r, P_OBJ), ld32(r, P_REG), ld32(r, P_CNT), 0)
+        proj = call5(ld64(e, F_OP), e, ld32(r, P_OBJ), ld32(r, P_REG), ld32(r, P_CNT), 0)
         if proj >= 0:
             st32(ld64(e, OPS) + op * (OP_W * 4), P_PROJ, proj)
     return proj
@@ -507,7 +527,7 @@ def op_add(e, op, r, x):
         reg = intern_bits(e, dst, w)
         if reg < 0:
             return reg
-    return intern_op(e, obj, reg, cnt, x)
+    return call5(ld64(e, F_OP), e, obj, reg, cnt, x)
 
 
 @njit(**_OPT)
@@ -649,18 +669,25 @@ def size_of(e, c):
 
 @njit(**_OPT)
 def union_of(e, items, n):
-    """The set of contexts of a list (ids or sets, an int64 array of length n).
+    """`union_at` for an array."""
+    r = call3(ld64(e, F_UNION), e, items.ctypes.data, n)
+    return r if items[0] >= 0 else r        # the array must live until here
+
+
+@njit(**_OPT)
+def union_at(e, items, n):
+    """The set of contexts of a list (ids or sets: int64[n] at address `items`).
 
     Members alike but for their parents are merged into one whose parent is the
     union of theirs: this is what keeps the graph-structured stack small.
     """
     total = 0
     for i in range(n):
-        total += size_of(e, items[i])
+        total += size_of(e, ld64(items, i))
     flat = np_empty(total + 1)
     m = 0
     for i in range(n):
-        m = expand(e, items[i], flat, m)
+        m = expand(e, ld64(items, i), flat, m)
     sort_ids(flat, m)
     k = 0
     for i in range(m):
@@ -698,7 +725,7 @@ def union_of(e, items, n):
             parent = union_of(e, parents, k)
             if parent < 0:
                 return parent
-            c = context(e, kind, a, b, parent)
+            c = call5(ld64(e, F_CONTEXT), e, kind, a, b, parent)
             if c < 0:
                 return c
             ctx = ld64(e, CTX)
@@ -722,6 +749,33 @@ def union_of(e, items, n):
 
 
 # ------------------------------------------------------------------ lexemes
+ASK_LABEL, ASK_RANGE, ASK_RANGE2, ASK_REP, ASK_ANYLEN = 0, 1, 3, 5, 6
+
+
+@njit(**_OPT)
+def answer_lexer(lb, what, q):
+    """Everything but steps that is asked of the lexer, in one function."""
+    if what == ASK_LABEL:
+        return lx_label(lb, q)
+    if what == ASK_REP:
+        return lx_rep(lb, q)
+    if what >= ASK_ANYLEN:
+        if ld64(lb, B_MINIMAL >> 3) != 0:       # length rows hold every spelling
+            return -1
+        lo, hi = lx_anylen(lb, q)
+        return lo if what == ASK_ANYLEN else hi
+    if what >= ASK_RANGE2:
+        lo, hi = lx_range2(lb, q)
+        return lo if what == ASK_RANGE2 else hi
+    lo, hi = lx_range(lb, q)
+    return lo if what == ASK_RANGE else hi
+
+
+@njit(**_OPT)
+def ask_lexer(e, what, q):
+    return call3(ld64(e, F_LX_ASK), ld64(e, LEXER), what, q)
+
+
 @njit(**_OPT)
 def lexeme_label(e, q):
     """Label with which a value lexeme or text may end in q, or -1."""
@@ -733,7 +787,7 @@ def lexeme_label(e, q):
         q -= RAW_BASE
         if q < N_STATIC:
             return 1 if ld8(ld64(e, STATIC_ACC), q) != 0 else -1
-    return lx_label(ld64(e, LEXER), q)
+    return ask_lexer(e, ASK_LABEL, q)
 
 
 @njit(**_OPT)
@@ -741,7 +795,7 @@ def piece_step(e, q, b):
     """One byte of a static or lexer state (no raw offset): next state, DEAD, NEED or FUEL."""
     if q < N_STATIC:
         return ld16(ld64(e, STATIC), (q << 8) + b)
-    r = lx_step(ld64(e, LEXER), q, b)
+    r = call3(ld64(e, F_LX_STEP), ld64(e, LEXER), q, b)
     if r == NEED_PY:
         st64(e, NEED, NEED_LEXER)
     return r
@@ -752,7 +806,7 @@ def piece_label(e, q):
     """Label of a static string or lexer state, or -1."""
     if q < N_STATIC:
         return 1 if q == 0 else -1
-    r = lx_label(ld64(e, LEXER), q)
+    r = ask_lexer(e, ASK_LABEL, q)
     if r == NEED_PY:
         st64(e, NEED, NEED_LEXER)
     return r
@@ -854,7 +908,7 @@ def value_start(e, node, parent, b):
     if b == 91:
         off, n = ld64(v, N_ARR), ld64(v, N_NARR)
         for i in range(n):
-            c = context(e, ARR_START, ld32(ld64(e, ALT), off + i), 0, parent)
+            c = call5(ld64(e, F_CONTEXT), e, ARR_START, ld32(ld64(e, ALT), off + i), 0, parent)
             if c < 0:
                 return c
             r = emit(e, gap(e, c), c)
@@ -876,10 +930,10 @@ def value_start(e, node, parent, b):
                 reg = intern_bits(e, dst, w)
                 if reg < 0:
                     return reg
-            op = intern_op(e, obj, reg, 0, 0)
+            op = call5(ld64(e, F_OP), e, obj, reg, 0, 0)
             if op < 0:
                 return op
-            c = context(e, OBJ_START, op, 0, parent)
+            c = call5(ld64(e, F_CONTEXT), e, OBJ_START, op, 0, parent)
             if c < 0:
                 return c
             r = emit(e, gap(e, c), c)
@@ -923,10 +977,10 @@ def item_value(e, c, arr, count, parent, comma):
     if node < 0:
         return DEAD
     sat = ld64(a, A_SAT)
-    after = context(e, ARR_AFTER, arr, count + 1 if count < sat else sat, parent)
+    after = call5(ld64(e, F_CONTEXT), e, ARR_AFTER, arr, count + 1 if count < sat else sat, parent)
     if after < 0:
         return after
-    return context(e, VALUE, node, comma, after)
+    return call5(ld64(e, F_CONTEXT), e, VALUE, node, comma, after)
 
 
 @njit(**_OPT)
@@ -939,7 +993,7 @@ def gap_one(e, c, b):
     if kind == COLON:
         if b != 58:
             return 0
-        v = context(e, VALUE, a, 1, parent)
+        v = call5(ld64(e, F_CONTEXT), e, VALUE, a, 1, parent)
         return emit(e, gap(e, v), v) if v >= 0 else v
     if kind == OBJ_AFTER:
         p = ld64(e, OPS) + a * (OP_W * 4)
@@ -949,7 +1003,7 @@ def gap_one(e, c, b):
             return 0
         if ld32(p, P_EXT) == 0 and not any_allowed(e, a, 0, 1 << 40):
             return 0
-        k = context(e, OBJ_KEY, a, 0, parent)
+        k = call5(ld64(e, F_CONTEXT), e, OBJ_KEY, a, 0, parent)
         return emit(e, gap(e, k), k) if k >= 0 else k
     if kind == ARR_AFTER:
         count = ld32(r, C_B)
@@ -1089,10 +1143,10 @@ def close_key(e, names, extra, seen, label, extra_label, c, at):
         after_op = op_add(e, op, -1, x)
     if after_op < 0:
         return after_op
-    after = context(e, OBJ_AFTER, after_op, 0, parent)
+    after = call5(ld64(e, F_CONTEXT), e, OBJ_AFTER, after_op, 0, parent)
     if after < 0:
         return after
-    return context(e, COLON, node, 0, after)
+    return call5(ld64(e, F_CONTEXT), e, COLON, node, 0, after)
 
 
 @njit(**_OPT)
@@ -1146,8 +1200,8 @@ def key_step(e, q, c, b, at):
         return DEAD
     lo, hi, lo2, hi2 = 0, 0, 0, 0
     if names >= 0:
-        lo, hi = lx_range(ld64(e, LEXER), names)
-        lo2, hi2 = lx_range2(ld64(e, LEXER), names)
+        lo, hi = ask_lexer(e, ASK_RANGE, names), ask_lexer(e, ASK_RANGE + 1, names)
+        lo2, hi2 = ask_lexer(e, ASK_RANGE2, names), ask_lexer(e, ASK_RANGE2 + 1, names)
     if c < SET_BASE:
         op = ld32(ld64(e, CTX) + c * (CTX_W * 4), C_A)
         if extra < 0 or ld32(ld64(e, OPS) + op * (OP_W * 4), P_EXT) == 0:
@@ -1196,7 +1250,7 @@ def thread_step(e, q, c, b, at):
     if q < LX_BASE:
         if b == 32 or b == 10 or b == 13 or b == 9:
             return ((q - 1) << SHIFT) | c if q > WS else DEAD
-        return gap_step(e, c, b)
+        return call3(ld64(e, F_GAP), e, c, b)
     if q < RAW_BASE:
         if b == QUOTE:
             label = piece_label(e, q)
@@ -1218,7 +1272,7 @@ def thread_step(e, q, c, b, at):
                 st64(e, NEED, NEED_LEXER)
             return label
         return after_raw(e, c, b)
-    return key_step(e, q, c, b, at)
+    return call5(ld64(e, F_KEY), e, q, c, b, at)
 
 
 @njit(**_OPT)
@@ -1229,7 +1283,7 @@ def after_raw(e, c, b):
         return (WS << SHIFT) | c if b == 32 else DEAD
     if b == 32 or b == 10 or b == 13 or b == 9:
         return ((q - 1) << SHIFT) | c if q > WS else DEAD
-    return gap_step(e, c, b)
+    return call3(ld64(e, F_GAP), e, c, b)
 
 
 @njit(**_OPT)
@@ -1250,3 +1304,53 @@ def can_end(e, q, c):
     if q >= RAW_BASE and q < KEY_BASE:
         return lexeme_label(e, q) >= 0
     return False
+
+
+# ------------------------------------------------------------------ entries
+@njit(**_OPT)
+def item_of(e, c):
+    """The context of an array's first value, for `c` at its start; DEAD if there can be none."""
+    r = ld64(e, CTX) + c * (CTX_W * 4)
+    return item_value(e, c, ld32(r, C_A), 0, ld32(r, C_PARENT), 0)
+
+
+@njit(**_OPT)
+def close_for_mask(e, names, extra, seen, label, extra_label, c):
+    return close_key(e, names, extra, seen, label, extra_label, c, -1)
+
+
+CALL_DONE, CALL_REBUILD, CALL_PUT_XSET, CALL_GAP, CALL_OP_ADD, CALL_CONTEXT = range(6)
+
+
+@njit(nogil=True, cache=True)
+def stack_call(e, what, a, b, c, d):
+    """What Python asks of the stack machine now and then, behind one entry."""
+    if what == CALL_DONE:
+        return put_context_done(e)
+    if what == CALL_REBUILD:
+        rebuild(e)
+    elif what == CALL_PUT_XSET:
+        put_xset(e, a, b, c)
+    elif what == CALL_GAP:
+        return gap(e, a)
+    elif what == CALL_OP_ADD:
+        return op_add(e, a, b, c)
+    elif what == CALL_CONTEXT:
+        return call5(ld64(e, F_CONTEXT), e, a, b, c, d)
+    return 0
+
+
+#: slot -> (function, number of arguments); compiled once and called through its address,
+#: so that no caller compiles it again.
+NATIVE = {F_LX_STEP: (lx_step, 3), F_LX_ASK: (answer_lexer, 3), F_OP: (intern_op, 5), F_CONTEXT: (context, 5),
+          F_UNION: (union_at, 3), F_GAP: (gap_step, 3), F_KEY: (key_step, 5), F_STEP: (thread_step, 5),
+          F_CLOSE: (close_for_mask, 7), F_ITEM: (item_of, 2)}
+
+
+def compile_native(table):
+    """Compile (or load from the cache) a table of natives; slot -> address, kept alive."""
+    out = {}
+    for slot, (function, arity) in table.items():
+        sig = types.int64(*[types.int64] * arity)
+        out[slot] = cfunc(sig, cache=True, nopython=True)(function.py_func)
+    return out

@@ -108,7 +108,7 @@ class Closing:
             q, c = t >> sk.SHIFT, t & sk.LOW
             if q == sd.STR:
                 inside = self._u(t) + STRING_SLACK
-                gap = (sk.gap(self.arena.address, c) << sk.SHIFT) | c
+                gap = (self._gap(c) << sk.SHIFT) | c
                 peak = max(peak, inside, self._u(gap), self._walk(2, gap, 0, 0))
             elif sd.WS <= q < sd.LX_BASE or q == sk.MUST_SPACE:
                 peak = max(peak, self._walk(1, t, 0, 0))
@@ -124,7 +124,7 @@ class Closing:
             if n == 0:
                 return int(arena.block[mk.PEAK])
             for thread in arena._pools["ask"][:n].tolist():
-                if mk.put_u(arena.address, thread, self._u(thread)):
+                if mk.mask_call(arena.address, mk.CALL_PUT_U, thread, self._u(thread), 0, 0, 0, 0):
                     arena.grow_u()
 
     # ---------------------------------------------------------------- texts
@@ -167,8 +167,11 @@ class Closing:
         """What completes the text once a lexeme before context-or-set `c` has ended."""
         if isinstance(self.arena.grammar, TextGrammar):
             return b""
-        space = b" " if sk.gap(self.arena.address, c) == sk.MUST_SPACE else b""
+        space = b" " if self._gap(c) == sk.MUST_SPACE else b""
         return space + self._set(c)
+
+    def _gap(self, c: int) -> int:
+        return sk.stack_call(self.arena.address, sk.CALL_GAP, c, 0, 0, 0)
 
     def _set(self, c: int) -> bytes:
         if c < sk.SET_BASE:
@@ -410,10 +413,9 @@ class Closing:
         return (1 if q == sd.STR else -1) if q < sd.N_STATIC else self.arena.lexer.label(q)
 
     def _escaping(self, q: int) -> bool:
-        from ..automata.lexer_kernels import lx_escape
         if q < sd.N_STATIC:
             return q == sd.E_SLASH
-        return bool(lx_escape(self.arena.lexer.block_address, q))
+        return self.arena.lexer.step(q, 0x22) >= 0
 
     def _key(self, q: int, c: int) -> bytes:
         """Shortest completion of a key being read, in context `c` (not a set)."""
@@ -439,21 +441,15 @@ class Closing:
 
     def _name_suffix(self, names: int, label: int) -> Optional[bytes]:
         """Rest of the spelling of declared key `label` from trie state `names`, if it goes on there."""
-        from ..automata.lexer_kernels import lx_range, lx_range2
-        lexer = self.arena.lexer
-        lo, hi = lx_range(lexer.block_address, names)
-        lo2, hi2 = lx_range2(lexer.block_address, names)
-        if not (lo <= label < hi or lo2 <= label < hi2):
-            return None
-        return lexer.shortest(names, lambda k: k == label)
+        return self.arena.lexer.shortest(names, lambda k: k == label)
 
     def _shortest_extra(self, names: int, extra: int, seen: int) -> Iterator[tuple[bytes, int]]:
         yield from self._keys_from(names, extra, seen, 1)
 
     def _rest(self, key: bytes, node: int, op: int, label: int, x: int, parent: int) -> bytes:
         arena = self.arena
-        after = arena.call(sk.op_add, op, label, x)
-        c = arena.call(sk.context, sk.OBJ_AFTER, after, 0, parent)
+        after = arena.call(sk.stack_call, sk.CALL_OP_ADD, op, label, x, 0)
+        c = arena.call(sk.stack_call, sk.CALL_CONTEXT, sk.OBJ_AFTER, after, 0, parent)
         return key + b'":' + self._space() + self._value(node) + self._after(c)
 
 

@@ -229,7 +229,7 @@ class Matcher:
             return False
         arena = self._arena
         with arena.lock:
-            return mk.state_can_end(arena.address, self._node[0]) == 1
+            return mk.mask_call(arena.address, mk.CALL_CAN_END, self._node[0], 0, 0, 0, 0, 0) == 1
 
     @property
     def is_finished(self) -> bool:
@@ -291,8 +291,13 @@ class Matcher:
         if self._node[5]:
             return b""
         out = np.zeros(32, np.int64)
-        self._run(mk.byte_set, out.ctypes.data)
+        self._bytes_next(out)
         return bytes(np.flatnonzero(out.view(np.uint8)).astype(np.uint8))
+
+    def _bytes_next(self, flags: np.ndarray) -> int:
+        """Mark in int64[32] `flags`, seen as bytes, those that may come next; returns how many."""
+        with self._arena.lock:
+            return self._arena.call(mk.mask_call, mk.CALL_BYTES, self._node[0], flags.ctypes.data, 0, 0, 0, 0)
 
     def expected(self) -> str:
         """What may come next, for an error message."""
@@ -317,7 +322,7 @@ class Matcher:
         flags = np.zeros(32, np.int64)
         while len(out) < MAX_FORCED and not probe.can_end():
             flags.fill(0)
-            if probe._run(mk.byte_set, flags.ctypes.data) != 1:
+            if probe._bytes_next(flags) != 1:
                 break
             b = int(np.flatnonzero(flags.view(np.uint8))[0])
             out.append(b)

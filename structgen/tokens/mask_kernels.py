@@ -24,19 +24,16 @@ from __future__ import annotations
 
 from numba import njit
 
-from ..automata.lexer_kernels import B_MINIMAL, lx_anylen, lx_rep
 from ..automata.stack_kernels import (
-    BLOCK_SIZE, CTX, CTX_W, C_A, C_KIND, C_PARENT, DEAD, FUEL, KEYS, KEY_BASE, KEY_W, K_EXTRA, K_NAMES, K_SEEN,
-    LEXER, LOW, LX_BASE, MULTI, MUST_SPACE, NEED, NEED_LEXER, NEED_NODE, NEED_PY, NODE, NODE_W, N_NUM, N_OUT,
-    N_READY, N_STATIC, OBJ, OBJ_W, OPS, OP_W, OUT, O_EXTRA, P_EXT, P_OBJ, QUOTE, RAW_BASE, ROOM_MEMO, ROOM_PENDING,
-    ROOM_REGION, ROOM_ROWS, SET_BASE, SHIFT, STATIC_ACC, TOUCHED, VALUE, ARR_START, WS, ARR, ARR_W, A_ITEMS, A_MAX,
-    A_NPREFIX, A_PREFIX, PREFIX,
-    after_raw, can_end, close_key, context, emit, expand, find_context, finish, gap, grow_probe, intern_bits,
-    item_value, key_record, ld16, ld32, ld64, ld8, lexeme_label, mix, need, np_empty, piece_label, piece_step,
-    projection, put_slot, size_of, X_COUNT, st32, st64, thread_step, union_of, BITS, N_BITS, CAP_BITS, STATIC)
+    ARR_START, ASK_ANYLEN, ASK_REP, BITS, BLOCK_SIZE, CTX, CTX_W, C_A, C_KIND, C_PARENT, DEAD, F_CLOSE, F_ITEM, F_ROW,
+    F_STEP, KEYS, KEY_BASE, KEY_W, K_EXTRA, K_NAMES, K_SEEN, LOW, LX_BASE, MULTI, MUST_SPACE, NATIVE, NEED, NEED_LEXER,
+    NEED_NODE, NODE, NODE_W, N_NUM, N_OUT, N_READY, N_STATIC, OPS, OP_W, OUT, P_EXT, QUOTE, RAW_BASE, ROOM_MEMO,
+    ROOM_PENDING, ROOM_REGION, ROOM_ROWS, SET_BASE, SHIFT, STATIC, TOUCHED, VALUE, WS, X_COUNT,
+    ask_lexer, call2, call4, call5, call7, call8, can_end, emit, expand, finish, gap, grow_probe, intern_bits, ld16, ld32, ld64, ld8,
+    lexeme_label, mix, need, np_empty, piece_label, piece_step, projection, put_slot, size_of, st32, st64)
 
 #: sha256 of the kernel files compiled into this one (see automata/stack_kernels.py).
-DEPENDS_ON = ""
+DEPENDS_ON = "1d38249fcc33941436910a005308a8a1ad7a7cd2116312b5553ca9eb11c90d69"
 
 # ---- slots of the block that belong to masks
 (TRIE, TRIE_FIRST, TRIE_TOKENS, TRIE_ROOT,
@@ -54,7 +51,7 @@ DEPENDS_ON = ""
  STATES, STATE_POOL, N_STATES, CAP_STATES, N_STATE_POOL, CAP_STATE_POOL, H_STATES, M_STATES,
  BLOB, OFFSETS, KIND,
  U_KEYS, U_VALUES, M_U, N_U, U_ASK, N_ASK, CAP_ASK,
- SCRATCH, SCRATCH_ROW, PEAK) = range(64, 64 + 66)
+ SCRATCH, SCRATCH_ROW, PEAK, F_WALK, F_REGION, F_LEXEME_ROW, F_AFTER) = range(64, 64 + 70)
 
 ROOM_AFTER, ROOM_STATES, NEED_U = 20, 21, 22
 #: a state of several threads is ``MANY | id``
@@ -62,7 +59,8 @@ MANY = 1 << 62
 REGION_W = 4
 (R_ROW, R_PAIRS, R_NPAIRS, R_ABS) = range(4)
 
-_OPT = dict(nogil=True, cache=True)
+_OPT = dict(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy")
+_ENTRY = dict(nogil=True, cache=True, error_model="numpy")
 
 
 # ------------------------------------------------------------------ rows
@@ -156,11 +154,11 @@ def walk(e, nodes, first, tokens, start, thread, dst, skip_numbers):
         while i < end:
             v = ld64(nodes, i)
             b, d = v & 255, (v >> 8) & 0xFFFF
-            if skip_numbers and d == 1 and (b == 45 or (48 <= b and b <= 57)):
+            if skip_numbers != 0 and d == 1 and (b == 45 or (48 <= b and b <= 57)):
                 i += v >> 24
                 continue
             t = ld64(stack, d - 1)
-            r = thread_step(e, t >> SHIFT, t & LOW, b, -1)
+            r = call5(ld64(e, F_STEP), e, t >> SHIFT, t & LOW, b, -1)
             if r < 0:
                 if r == DEAD:
                     i += v >> 24
@@ -246,7 +244,7 @@ def region_walk(e, q, dst, pairs, n, cap, lens):
             continue
         if r < DEAD:
             return r
-        if raw == 1:
+        if raw == 1 and d > 1:      # a token that starts behind the lexeme is the gap's business
             label = lexeme_label(e, RAW_BASE + p)
             if label < DEAD:
                 st64(e, NEED, NEED_LEXER)
@@ -302,7 +300,7 @@ def region_of(e, q):
     if row < 0:
         return row
     first = ld64(e, N_PAIRS)
-    m = region_walk(e, q, row_address(e, row), ld64(e, PAIRS), first, ld64(e, CAP_PAIRS), 0)
+    m = call7(ld64(e, F_REGION), e, q, row_address(e, row), ld64(e, PAIRS), first, ld64(e, CAP_PAIRS), 0)
     if m < 0:
         st64(e, N_ROWS, row)
         return m
@@ -335,7 +333,7 @@ def after_bits(e, c):
     w = (ld64(e, N_SUFFIX) + 63) >> 6
     scratch = ld64(e, SCRATCH)
     clear_row(scratch, w)
-    r = walk(e, ld64(e, SUFFIX), 0, 0, 0, (gap(e, c) << SHIFT) | c, scratch, False)
+    r = call8(ld64(e, F_WALK), e, ld64(e, SUFFIX), 0, 0, 0, (gap(e, c) << SHIFT) | c, scratch, 0)
     if r < 0:
         return r
     off = intern_bits(e, scratch, w)
@@ -352,12 +350,13 @@ def lexeme_row(e, q, c, dst):
     """OR into `dst` the mask of lexeme state q before context c (the one after the lexeme)."""
     words = ld64(e, WORDS)
     if q >= LX_BASE and q < RAW_BASE:
-        lo, hi = lx_anylen(ld64(e, LEXER), q)
-        if lo >= 0 and ld64(ld64(e, LEXER), B_MINIMAL >> 3) == 0:
+        lo = ask_lexer(e, ASK_ANYLEN, q)
+        if lo >= 0:
+            hi = ask_lexer(e, ASK_ANYLEN + 1, q)
             rows = ld64(e, N_LEN_ROWS)
             k = hi if hi < rows - 1 else rows - 1
             or_row(dst, ld64(e, LEN_ROWS) + k * words * 8, words)
-            bits = after_bits(e, c)
+            bits = call2(ld64(e, F_AFTER), e, c)
             if bits < 0:
                 return bits
             at = ld64(e, BITS) + bits * 8
@@ -369,14 +368,27 @@ def lexeme_row(e, q, c, dst):
                     if s == 0 or (ld64(at, s >> 6) >> (s & 63)) & 1:
                         set_bit(dst, ld32(pairs, 2 * i))
             return 0
-        q = lx_rep(ld64(e, LEXER), q)
+        q = ask_lexer(e, ASK_REP, q)
+    if (q >= 16 and q < 48) or (q >= 52 and q < N_STATIC) or q >= RAW_BASE:
+        label = lexeme_label(e, q)
+        if label < DEAD:
+            st64(e, NEED, NEED_LEXER)
+            return label
+        if label >= 0 and (c != 0 or q < N_STATIC):    # a number or literal may end here
+            g = (gap(e, c) << SHIFT) | c
+            row = call2(ld64(e, F_ROW), e, g)
+            if row < 0:
+                return row
+            or_row(dst, row_address(e, row), words)
+            if ld8(ld64(e, ROW_FLAGS), row) != 0:
+                st64(e, TOUCHED, 1)
     r = region_of(e, q)
     if r < 0:
         return r
     or_row(dst, ld64(r, R_ROW), words)
     n = ld64(r, R_NPAIRS)
     if n > 0:
-        bits = after_bits(e, c)
+        bits = call2(ld64(e, F_AFTER), e, c)
         if bits < 0:
             return bits
         at = ld64(e, BITS) + bits * 8
@@ -400,12 +412,12 @@ def key_row(e, q, c, dst):
     op = ld32(ld64(e, CTX) + c * (CTX_W * 4), C_A)
     nodes, first, tokens = ld64(e, TRIE), ld64(e, TRIE_FIRST), ld64(e, TRIE_TOKENS)
     if extra < 0 or ld32(ld64(e, OPS) + op * (OP_W * 4), P_EXT) == 0:
-        return walk(e, nodes, first, tokens, 0, (q << SHIFT) | c, dst, False)
+        return call8(ld64(e, F_WALK), e, nodes, first, tokens, 0, (q << SHIFT) | c, dst, 0)
     rep = extra
     if extra >= LX_BASE:
-        rep = lx_rep(ld64(e, LEXER), extra)
+        rep = ask_lexer(e, ASK_REP, extra)
         if rep >= LX_BASE:
-            return walk(e, nodes, first, tokens, 0, (q << SHIFT) | c, dst, False)
+            return call8(ld64(e, F_WALK), e, nodes, first, tokens, 0, (q << SHIFT) | c, dst, 0)
     # an undeclared key may be anything from here on: the row of any string ...
     label = 1
     if extra >= LX_BASE:
@@ -413,13 +425,13 @@ def key_row(e, q, c, dst):
         if label < DEAD:
             return label
         if label < 0:       # in the middle of a character: its label is not known yet
-            return walk(e, nodes, first, tokens, 0, (q << SHIFT) | c, dst, False)
-    d = close_key(e, -1, extra, -1, -1, label, c, -1)
+            return call8(ld64(e, F_WALK), e, nodes, first, tokens, 0, (q << SHIFT) | c, dst, 0)
+    d = call7(ld64(e, F_CLOSE), e, -1, extra, -1, -1, label, c)
     if d < DEAD:
         return d
     if d < 0:
-        return walk(e, nodes, first, tokens, 0, (q << SHIFT) | c, dst, False)
-    r = lexeme_row(e, rep, d, dst)
+        return call8(ld64(e, F_WALK), e, nodes, first, tokens, 0, (q << SHIFT) | c, dst, 0)
+    r = call4(ld64(e, F_LEXEME_ROW), e, rep, d, dst)
     if r < 0:
         return r
     if names < 0 and seen < 0:
@@ -460,12 +472,12 @@ def key_fix(e, names, seen, extra, c, label, dst):
                 for k in range(ld32(first, i), ld32(first, i + size)):
                     clear_bit(dst, ld32(tokens, k))
                 if name_label >= 0:
-                    t = close_key(e, n, -1, -1, name_label, -1, c, -1)
+                    t = call7(ld64(e, F_CLOSE), e, n, -1, -1, name_label, -1, c)
                     if t < DEAD:
                         return t
                     if t >= 0:
                         set_tokens(dst, first, tokens, i, i + 1)
-                        r = walk(e, nodes, first, tokens, i, (gap(e, t) << SHIFT) | t, dst, False)
+                        r = call8(ld64(e, F_WALK), e, nodes, first, tokens, i, (gap(e, t) << SHIFT) | t, dst, 0)
                         if r < 0:
                             return r
                 i += size
@@ -499,7 +511,7 @@ def number_rows(e, c, dst):
         if kind == VALUE:
             node, after = ld32(r, C_A), ld32(r, C_PARENT)
         elif kind == ARR_START:
-            v = item_value(e, items[i], ld32(r, C_A), 0, ld32(r, C_PARENT), 0)
+            v = call2(ld64(e, F_ITEM), e, items[i])
             if v < DEAD:
                 return v
             if v >= 0:
@@ -511,7 +523,7 @@ def number_rows(e, c, dst):
                 return need(e, NEED_NODE, node, 0)
             q = ld64(v, N_NUM)
             if q >= 0:
-                x = lexeme_row(e, q, after, dst)
+                x = call4(ld64(e, F_LEXEME_ROW), e, q, after, dst)
                 if x < 0:
                     return x
     return 0
@@ -535,13 +547,13 @@ def build_thread(e, thread, dst):
             or_row(dst, tmp, ld64(e, WORDS))
         return 0
     if q >= WS and q < LX_BASE:
-        r = walk(e, ld64(e, STRUCT), ld64(e, STRUCT_FIRST), ld64(e, STRUCT_TOKENS), 0, thread, dst, True)
+        r = call8(ld64(e, F_WALK), e, ld64(e, STRUCT), ld64(e, STRUCT_FIRST), ld64(e, STRUCT_TOKENS), 0, thread, dst, 1)
         if r < 0:
             return r
         return number_rows(e, c, dst)
     if q == MUST_SPACE:
-        return walk(e, ld64(e, STRUCT), ld64(e, STRUCT_FIRST), ld64(e, STRUCT_TOKENS), 0, thread, dst, False)
-    return lexeme_row(e, q, c, dst)
+        return call8(ld64(e, F_WALK), e, ld64(e, STRUCT), ld64(e, STRUCT_FIRST), ld64(e, STRUCT_TOKENS), 0, thread, dst, 0)
+    return call4(ld64(e, F_LEXEME_ROW), e, q, c, dst)
 
 
 # ------------------------------------------------------------------ states
@@ -563,7 +575,7 @@ def thread_row(e, thread):
     q, c = thread >> SHIFT, thread & LOW
     p = projection(e, c)
     if p != c and q < KEY_BASE:
-        row = state_row(e, (q << SHIFT) | p)
+        row = call2(ld64(e, F_ROW), e, (q << SHIFT) | p)
         if row < 0:
             return row
         if ld8(ld64(e, ROW_FLAGS), row) == 0:
@@ -572,6 +584,7 @@ def thread_row(e, thread):
     if row < 0:
         return row
     dst = row_address(e, row)
+    before = ld64(e, TOUCHED)
     st64(e, TOUCHED, 0)
     r = build_thread(e, thread, dst)
     if r < 0:
@@ -582,6 +595,7 @@ def thread_row(e, thread):
         for i in range(ld64(e, N_EOS)):
             set_bit(dst, ld32(ld64(e, EOS), i))
     st8_flag(e, row)
+    st64(e, TOUCHED, ld64(e, TOUCHED) | before)
     return row
 
 
@@ -612,7 +626,7 @@ def state_row(e, state):
             return row
         dst = row_address(e, row)
         for i in range(n):
-            r = state_row(e, ld64(ld64(e, STATE_POOL), off + i))
+            r = call2(ld64(e, F_ROW), e, ld64(ld64(e, STATE_POOL), off + i))
             if r < 0:
                 return r
             or_row(dst, row_address(e, r), ld64(e, WORDS))
@@ -625,10 +639,10 @@ def state_row(e, state):
     return row
 
 
-@njit(**_OPT)
+@njit(**_ENTRY)
 def fill(e, state, dst, words):
     """Copy the mask of `state` to int32[words] at `dst`; surplus words become 0."""
-    row = state_row(e, state)
+    row = call2(ld64(e, F_ROW), e, state)
     if row < 0:
         return row
     src = row_address(e, row)
@@ -709,7 +723,7 @@ def step_many(e, state, b, at):
     m = 0
     for i in range(n):
         t = ld64(ld64(e, STATE_POOL), off + i)
-        r = thread_step(e, t >> SHIFT, t & LOW, b, at)
+        r = call5(ld64(e, F_STEP), e, t >> SHIFT, t & LOW, b, at)
         k = 1
         if r == MULTI:
             k = ld64(e, N_OUT)
@@ -737,13 +751,13 @@ def step_many(e, state, b, at):
     return intern_state(e) if r == MULTI else r
 
 
-@njit(**_OPT)
+@njit(**_ENTRY)
 def advance_bytes(e, state, text, n):
     """State after `n` bytes at address `text`; DEAD (offset in ``NEED_A``), NEED_PY or FUEL."""
     for i in range(n):
         b = ld8(text, i)
         if state < MANY:
-            r = thread_step(e, state >> SHIFT, state & LOW, b, i + 1)
+            r = call5(ld64(e, F_STEP), e, state >> SHIFT, state & LOW, b, i + 1)
             if r == MULTI:
                 r = intern_state(e)
         else:
@@ -756,7 +770,7 @@ def advance_bytes(e, state, text, n):
     return state
 
 
-@njit(**_OPT)
+@njit(**_ENTRY)
 def begin_advance(e, state, token):
     """State after the bytes of an ordinary token, as a new text (see `advance_bytes`)."""
     st64(e, X_COUNT, 0)
@@ -785,7 +799,7 @@ def byte_set(e, state, dst):
     count = 0
     for b in range(256):
         if state < MANY:
-            r = thread_step(e, state >> SHIFT, state & LOW, b, -1)
+            r = call5(ld64(e, F_STEP), e, state >> SHIFT, state & LOW, b, -1)
         else:
             r = step_many(e, state, b, -1)
         if r < 0 and r != DEAD and r != MULTI:
@@ -803,7 +817,7 @@ def st64_byte(dst, b):
     st64(dst, w, ld64(dst, w) | (1 << ((b & 7) * 8)))
 
 
-@njit(**_OPT)
+@njit(**_ENTRY)
 def fill_many(es, states, dsts, words, codes):
     """`fill` for a batch in one call; codes[i] is the row or the code of entry i."""
     bad = 0
@@ -816,7 +830,7 @@ def fill_many(es, states, dsts, words, codes):
 
 
 # ------------------------------------------------------------------ budget
-@njit(**_OPT)
+@njit(**_ENTRY)
 def ends(e, which, state, left, dst):
     """Look up U, the tokens a shortest completion needs (EOS included), behind every token.
 
@@ -866,7 +880,7 @@ def ends(e, which, state, left, dst):
                 fresh = False
             else:
                 t = ld64(stack, d - 1)
-                r = thread_step(e, t >> SHIFT, t & LOW, v & 255, -1)
+                r = call5(ld64(e, F_STEP), e, t >> SHIFT, t & LOW, v & 255, -1)
                 if r == DEAD:
                     i += v >> 24
                     continue
@@ -966,3 +980,39 @@ def rehash_after(e, old, size):
                 slot = (slot + 1) & mask
             st32(keys, 2 * slot, k)
             st32(keys, 2 * slot + 1, ld32(old, 2 * i + 1))
+
+
+# ------------------------------------------------------------------ entries
+(CALL_CAN_END, CALL_BYTES, CALL_PUT_U, CALL_REHASH_KEYED, CALL_REHASH_PAIRS, CALL_REHASH_AFTER,
+ CALL_REBUILD_STATES) = range(7)
+
+
+@njit(**_ENTRY)
+def mask_call(e, what, a, b, c, d, f, g):
+    """What Python asks now and then, behind one entry."""
+    if what == CALL_CAN_END:
+        return state_can_end(e, a)
+    if what == CALL_BYTES:
+        return byte_set(e, a, b)
+    if what == CALL_PUT_U:
+        return put_u(e, a, b)
+    if what == CALL_REHASH_KEYED:
+        rehash_keyed(e, a, b, c, d, f, g)
+    elif what == CALL_REHASH_PAIRS:
+        rehash_pairs(e, a, b)
+    elif what == CALL_REHASH_AFTER:
+        rehash_after(e, a, b)
+    elif what == CALL_REBUILD_STATES:
+        rebuild_states(e)
+    return 0
+
+
+@njit(**_ENTRY)
+def static_region(e, q, dst, pairs, cap, lens):
+    """`region_walk` for the tables of a tokenizer."""
+    return call7(ld64(e, F_REGION), e, q, dst, pairs, 0, cap, lens)
+
+
+#: natives of both kernel files (see stack_kernels)
+ALL_NATIVE = {**NATIVE, F_ROW: (state_row, 2), F_WALK: (walk, 8), F_REGION: (region_walk, 7),
+              F_LEXEME_ROW: (lexeme_row, 4), F_AFTER: (after_bits, 2)}

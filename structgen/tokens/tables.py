@@ -14,6 +14,7 @@ Costs for 128,000 tokens: see ``bench/startup.py``; about 6 MB.
 
 from __future__ import annotations
 
+import functools
 import threading
 import weakref
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ import numpy as np
 from numba import njit
 
 from ..automata import static_dfa as sd
+from ..automata import stack_kernels as sk
 from . import mask_kernels as mk
 from .trie import TokenTrie
 
@@ -125,6 +127,12 @@ def _char_counts(table, blob, offsets, tokens, out):
         out[k] = chars
 
 
+@functools.cache
+def natives() -> dict:
+    """The kernels that are called through their address, compiled once a process."""
+    return sk.compile_native(mk.ALL_NATIVE)
+
+
 class TokenTables:
     """Grammar-independent tables of one vocabulary (see the module text)."""
 
@@ -198,7 +206,7 @@ class TokenTables:
         for q in range(sd.N_STATIC):
             if q == 62 or q == 63:
                 continue
-            n = mk.region_walk(block.ctypes.data, q, rows[q].ctypes.data, pairs.ctypes.data, 0, cap, 0)
+            n = mk.static_region(block.ctypes.data, q, rows[q].ctypes.data, pairs.ctypes.data, cap, 0)
             order = np.argsort(pairs[:n, 1], kind="stable")
             kept.append(pairs[:n][order].copy())
             records[q] = rows[q].ctypes.data, at, n, 1
@@ -208,8 +216,7 @@ class TokenTables:
         records[:, mk.R_PAIRS] = self.region_pairs.ctypes.data + 8 * records[:, mk.R_PAIRS]
         self.regions = records
         scratch = np.zeros(self.words, np.int64)
-        n = mk.region_walk(block.ctypes.data, 0, scratch.ctypes.data,
-                           pairs.ctypes.data, 0, cap, lens.ctypes.data)
+        n = mk.static_region(block.ctypes.data, 0, scratch.ctypes.data, pairs.ctypes.data, cap, lens.ctypes.data)
         order = np.argsort(pairs[:n, 1], kind="stable")
         self.string_pairs, self.string_lens = pairs[:n][order].copy(), lens[:n][order].copy()
 
@@ -231,8 +238,8 @@ class TokenTables:
     # ---------------------------------------------------------------- use
     def fill_block(self, block: np.ndarray) -> None:
         """Write the addresses of these tables into the block of an arena."""
-        block[mk.STATIC] = self.static.ctypes.data
-        block[mk.STATIC_ACC] = self.accept.ctypes.data
+        block[sk.STATIC] = self.static.ctypes.data
+        block[sk.STATIC_ACC] = self.accept.ctypes.data
         block[mk.TRIE] = self.trie.nodes.ctypes.data
         block[mk.TRIE_FIRST] = self.trie.first.ctypes.data
         block[mk.TRIE_TOKENS] = self.trie.dfs_tokens.ctypes.data
@@ -251,6 +258,8 @@ class TokenTables:
         block[mk.BLOB] = self.blob.ctypes.data
         block[mk.OFFSETS] = self.offsets.ctypes.data
         block[mk.KIND] = self.kind.ctypes.data
+        for slot, native in natives().items():
+            block[slot] = native.address
         if block is not self._block:
             block[mk.S_REGION] = self.regions.ctypes.data
             block[mk.LEN_ROWS] = self.length_rows.ctypes.data

@@ -1,0 +1,48 @@
+"""Write into each kernel file the digest of the kernel files it compiles in.
+
+numba's cache on disk is keyed by the source of the file that defines a kernel;
+code inlined from another file would go stale unnoticed.  So a file that uses
+kernels of another holds their digest in ``DEPENDS_ON``; run this after editing
+kernels (``python bench/stamp_kernels.py``), a test checks that it was done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent / "structgen"
+#: file -> kernel files compiled into it, in an order in which they can be stamped
+DEPENDENTS = {
+    "automata/stack_kernels.py": ["automata/lexer_kernels.py"],
+    "tokens/mask_kernels.py": ["automata/lexer_kernels.py", "automata/stack_kernels.py"],
+}
+_LINE = re.compile(r'^DEPENDS_ON = ".*"$', re.M)
+
+
+def digest(names: list[str]) -> str:
+    """sha256 over the named files."""
+    h = hashlib.sha256()
+    for name in names:
+        h.update((ROOT / name).read_bytes())
+    return h.hexdigest()
+
+
+def stamp(write: bool) -> list[str]:
+    """The files whose stamp is (was) out of date."""
+    stale = []
+    for name, needs in DEPENDENTS.items():
+        path = ROOT / name
+        text = path.read_text()
+        new = _LINE.sub(f'DEPENDS_ON = "{digest(needs)}"', text)
+        if new != text:
+            stale.append(name)
+            if write:
+                path.write_text(new)
+    return stale
+
+
+if __name__ == "__main__":
+    print("stamped:", ", ".join(stamp(True)) or "nothing to do", file=sys.stderr)
