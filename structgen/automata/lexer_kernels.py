@@ -1605,7 +1605,15 @@ def _shortest(lb, args):
                 return -5
             if v == 1:
                 return head
+        escape = -1
+        if LX_BASE <= q < AL_BASE:
+            s = ld64(lb + B_S) + 64 * (q - LX_BASE)
+            if ld64(s + S_KIND) & 0xFF == K_ESC:
+                escape = ld64(s + S_LEN)
         for b in range(256):
+            if escape > 0 and (b > 0x46 or (escape < 17 and b != 0x30) or (escape == 17 and b > 0x31)) \
+                    and not (ld64(lb + B_MINIMAL) and b > 0x60):
+                continue              # only controls are worth spelling in hex
             if q >= LX_BASE:
                 t = _go(lb, O_STEP, q, b, 0)
             else:

@@ -80,8 +80,8 @@ def _find(lexer: "Lexer", q: int, allowed) -> Optional[bytes]:
         lo, _, label, _ = lexer.table("A")[(q - K.AL_BASE) >> 5 << 2:][:4].tolist()
         return _tail(minimal, q & 31) + b" " * lo if allowed(label) else None
     record = lexer.table("S")[8 * (q - K.LX_BASE):][:8]
-    if record[K.S_KIND >> 3] & 0xFF == K.K_ESC and record[K.S_DATA >> 3] >= K.TRIE_BASE:
-        return _out_of_escape(lexer, q, allowed)
+    if record[K.S_KIND >> 3] & 0xFF == K.K_ESC:
+        return _out_of_escape(lexer, int(record[K.S_DATA >> 3]), int(record[K.S_LEN >> 3]), allowed, minimal)
     return _search(lexer, q, allowed)
 
 
@@ -114,25 +114,74 @@ def _word(lexer: "Lexer", q: int, allowed, minimal: bool) -> Optional[bytes]:
     return best
 
 
-def _out_of_escape(lexer: "Lexer", q: int, allowed) -> Optional[bytes]:
-    """Every way to finish an escape inside a trie, then the best word after it."""
+def _points(lexer: "Lexer", base: int, lo: int, hi: int, out: dict[int, int]) -> None:
+    """Add the states after one code point in lo..hi, each with its least such code point."""
+    seen: set = set()
+
+    def expand(q: int, first: int, left: int) -> None:
+        """Code points from `first`, with `left` continuation bytes to come."""
+        size = 1 << 6 * left
+        if first > hi or first + size <= lo:
+            return
+        whole = lo <= first and first + size - 1 <= hi
+        if whole and (q, left) in seen:
+            return                    # the same states, for smaller code points
+        if left == 0:
+            out.setdefault(q, first)
+        else:
+            for k in range(64):
+                t = lexer.call(K.O_DECODED, q, 0x80 | k)
+                if t >= 0:
+                    expand(t, first + (k << 6 * (left - 1)), left - 1)
+        if whole:
+            seen.add((q, left))
+
+    for b in [*range(0x80), *range(0xC2, 0xF5)]:
+        left = 0 if b < 0x80 else 1 if b < 0xE0 else 2 if b < 0xF0 else 3
+        first = b if left == 0 else (b & (0x3F >> left)) << 6 * left
+        if first <= hi and first + (1 << 6 * left) > lo:
+            t = lexer.call(K.O_DECODED, base, b)
+            if t >= 0:
+                expand(t, first, left)
+
+
+def _out_of_escape(lexer: "Lexer", base: int, e: int, allowed, minimal: bool) -> Optional[bytes]:
+    """Every way to finish the escape `e` (see ``_esc_step``), then the best completion."""
+    phase, k, v, high = e & 7, e >> 3 & 3, e >> 5 & 0xFFFF, e >> 24
+    ways: list[tuple[bytes, int]] = []
+    if phase == 0:
+        ways = [(text[1:], lexer.call(K.O_DECODED, base, cp)) for cp, text in _SHORT.items()]
+        if not minimal:
+            ways.append((b"/", lexer.call(K.O_DECODED, base, 0x2F)))
+    prefix = "u" if phase == 0 else ""
+    if phase <= 1:
+        a, c = v << 4 * (4 - k), (v + 1 << 4 * (4 - k)) - 1
+        if minimal:
+            ways += [((prefix + f"{cp:04x}"[k:]).encode(), lexer.call(K.O_DECODED, base, cp))
+                     for cp in range(a, min(c, 31) + 1) if cp not in _SHORT]
+        else:
+            found: dict[int, int] = {}
+            for x, y in ((a, min(c, 0xD7FF)), (max(a, 0xE000), c)):
+                _points(lexer, base, x, y, found)
+            ways += [((prefix + f"{cp:04X}"[k:]).encode(), t) for t, cp in found.items()]
+            if a <= 0xDBFF and c >= 0xD800:
+                found = {}
+                _points(lexer, base, 0x10000 + (max(a, 0xD800) - 0xD800 << 10),
+                        0x103FF + (min(c, 0xDBFF) - 0xD800 << 10), found)
+                ways += [((prefix + f"{0xD7C0 + (cp >> 10):04X}"[k:] + f"\\u{0xDC00 + (cp & 0x3FF):04X}").encode(), t)
+                         for t, cp in found.items()]
+    else:
+        found = {}
+        start = 0x10000 + (high << 10) - 0xDC00
+        a, c = (v << 4 * (4 - k), (v + 1 << 4 * (4 - k)) - 1) if phase == 4 else (0xDC00, 0xDFFF)
+        _points(lexer, base, start + max(a, 0xDC00), start + min(c, 0xDFFF), found)
+        lead = {2: "\\u", 3: "u", 4: ""}[phase]
+        ways = [((lead + f"{0xDC00 + (cp & 0x3FF):04X}"[k if phase == 4 else 0:]).encode(), t) for t, cp in found.items()]
     best = None
-    level = {q: b""}
-    while level:
-        following: dict[int, bytes] = {}
-        for s, text in level.items():
-            for b, t in enumerate(lexer.row(s)):
-                if t < 0 or t in following:
-                    continue
-                if t < K.AL_BASE:
-                    following[t] = text + bytes((b,))
-                    continue
-                rest = _find(lexer, t, allowed)
-                if rest is not None:
-                    whole = text + bytes((b,)) + rest
-                    if best is None or (len(whole), whole) < (len(best), best):
-                        best = whole
-        level = following
+    for text, t in ways:
+        rest = _find(lexer, t, allowed) if t >= 0 else None
+        if rest is not None and (best is None or (len(text + rest), text + rest) < (len(best), best)):
+            best = text + rest
     return best
 
 
