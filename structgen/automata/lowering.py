@@ -142,7 +142,7 @@ class Lowering:
         top = -1 if alt.max is None else alt.max
         saturate = max(len(alt.prefix), alt.min, top)
         return self.arrays.add((prefix, len(alt.prefix), self._child(alt.items), alt.min, top, saturate)
-                               + (0, 0)) // sk.ARR_W
+                               ) // sk.ARR_W
 
     def _object(self, alt: ObjectAlt) -> int:
         lexer, names = self.arena.lexer, alt.names

@@ -34,7 +34,7 @@ from .lexer_kernels import B_MINIMAL, lx_anylen, lx_label, lx_range, lx_range2, 
 
 #: sha256 of lexer_kernels.py, whose code is compiled into the kernels here; numba's
 #: on-disk cache sees only this file, so it must change when that one does (a test checks).
-DEPENDS_ON = "8bac3f3dd6e0024eea8ffb324bf1ad9f03c54bf4e98964e1b9486b1edefb4a71"
+DEPENDS_ON = "6ef326eb6ccbf30c0afce084b7f391f9b1b6aed1e0d4319ad73a14b7e141f883"
 
 # ---- results
 DEAD, NEED_PY, FUEL, MULTI = -1, -2, -3, -4

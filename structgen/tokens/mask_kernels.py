@@ -33,7 +33,7 @@ from ..automata.stack_kernels import (
     lexeme_label, mix, need, np_empty, piece_label, piece_step, projection, put_slot, size_of, st32, st64)
 
 #: sha256 of the kernel files compiled into this one (see automata/stack_kernels.py).
-DEPENDS_ON = "1d38249fcc33941436910a005308a8a1ad7a7cd2116312b5553ca9eb11c90d69"
+DEPENDS_ON = "7d930832f04f489e2f932ed83eea1a4d23ae2f28e57f440451175b41ba7d5b5d"
 
 # ---- slots of the block that belong to masks
 (TRIE, TRIE_FIRST, TRIE_TOKENS, TRIE_ROOT,
