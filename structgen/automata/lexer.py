@@ -190,7 +190,7 @@ class Lexer:
         self.max_states, self.max_search = max_states, max_search
         self._block = self.block = block = np.zeros(64, np.int64)
         self.block_address = self._lb = _address(block)
-        block[K.B_SLOW >> 3] = K.slow_kernel().address
+        block[K.B_SLOW] = K.slow_kernel().address
         self._keep: dict[str, np.ndarray] = {}
         for name, (slot, dtype, width, items) in self._TABLES.items():
             self._table(name, slot, np.empty(items * width, dtype), items)
@@ -198,26 +198,26 @@ class Lexer:
         self._table("AH", K.B_AH, np.zeros(128, np.int32))
         self._table("Y", K.B_Y, np.zeros(3 * 64, np.int64), 64)
         self._table("Q", K.B_Q, np.empty(2 * 1024, np.int64))
-        block[K.B_CQ >> 3] = 1024
+        block[K.B_CQ] = 1024
         self._table("BITS", K.B_BITS, np.zeros(16, np.int64))
-        block[K.B_MAXN >> 3] = 15 * 64
-        block[K.B_MAXK >> 3] = 8
+        block[K.B_MAXN] = 15 * 64
+        block[K.B_MAXK] = 8
         self._table("W8", K.B_W8, np.empty(0, np.uint8))
         self._stage = np.empty(2048, np.uint8)
         self._stage2 = np.empty(2048, np.int32)
         self._args = np.empty(512, np.int64)
-        block[K.B_STAGE >> 3] = _address(self._stage)
-        block[K.B_STAGE2 >> 3] = _address(self._stage2)
-        block[K.B_UJ >> 3] = _address(_JSON_STEPS[self._minimal])
-        block[K.B_UR >> 3] = _address(_RAW_STEPS)
-        block[K.B_MINIMAL >> 3] = self._minimal
-        block[K.B_FUEL >> 3] = max_search
-        block[K.B_LIMIT >> 3] = max_states
-        block[K.B_RAWANY >> 3] = -64
+        block[K.B_STAGE] = _address(self._stage)
+        block[K.B_STAGE2] = _address(self._stage2)
+        block[K.B_UJ] = _address(_JSON_STEPS[self._minimal])
+        block[K.B_UR] = _address(_RAW_STEPS)
+        block[K.B_MINIMAL] = self._minimal
+        block[K.B_FUEL] = max_search
+        block[K.B_LIMIT] = max_states
+        block[K.B_RAWANY] = -64
         self._keep["C"][:512] = _FIRST_MAPS
-        block[K.B_NC >> 3] = 512
+        block[K.B_NC] = 512
         self._keep["T"][:K.EMPTY_ROW] = K.UNKNOWN
-        block[K.B_NT >> 3] = K.EMPTY_ROW
+        block[K.B_NT] = K.EMPTY_ROW
         self._pins: list = []         # prepared NFAs the kernels read
         self._atoms: dict = {}        # (atom, json) -> start state of its machine
         self._langs: dict = {}
@@ -229,14 +229,14 @@ class Lexer:
 
     def _table(self, name: str, slot: int, data: np.ndarray, items: int | None = None) -> None:
         self._keep[name] = data
-        self._block[slot >> 3] = _address(data)
+        self._block[slot] = _address(data)
         if items is not None:
-            self._block[(slot >> 3) + 2] = items
+            self._block[slot + 2] = items
 
     def _reserve(self, name: str, more: int) -> None:
         """Make room for `more` items of a plain table."""
         slot, dtype, width, _ = self._TABLES[name]
-        at = slot >> 3
+        at = slot
         used, cap = int(self._block[at + 1]), int(self._block[at + 2])
         if used + more <= cap:
             return
@@ -253,27 +253,27 @@ class Lexer:
         block = self._block
         self._reserve("S", 64)
         self._reserve("T", 4096)
-        self._reserve("P", int(block[K.B_MAXK >> 3]) + 256)
-        self._reserve("L", int(block[K.B_MAXN >> 3]) + 256)
-        states = int(block[K.B_NS >> 3])
+        self._reserve("P", int(block[K.B_MAXK]) + 256)
+        self._reserve("L", int(block[K.B_MAXN]) + 256)
+        states = int(block[K.B_NS])
         self._grow_any()
-        cap = int(block[K.B_CH >> 3])
+        cap = int(block[K.B_CH])
         if 2 * (states + 64) + 16 > cap:
             while 2 * (states + 64) + 16 > cap:
                 cap *= 4
             self._table("H", K.B_H, np.zeros(cap, np.int32), cap)
-            self._table("AH", K.B_AH, np.zeros(2 * int(block[K.B_CA >> 3]), np.int32))
+            self._table("AH", K.B_AH, np.zeros(2 * int(block[K.B_CA]), np.int32))
             K.lx_call(self._lb, K.O_REHASH, 0, 0, 0)
         # A search visits states that exist, so their capacity bounds its queue.
-        most = int(block[K.B_CS >> 3])
-        if most > block[K.B_CQ >> 3]:
+        most = int(block[K.B_CS])
+        if most > block[K.B_CQ]:
             self._table("Q", K.B_Q, np.empty(2 * most, np.int64))
-            block[K.B_CQ >> 3] = most
+            block[K.B_CQ] = most
 
     def _grow_any(self) -> None:
         block = self._block
-        if block[K.B_NA >> 3] + 8 > block[K.B_CA >> 3]:
-            cap = int(block[K.B_CA >> 3])
+        if block[K.B_NA] + 8 > block[K.B_CA]:
+            cap = int(block[K.B_CA])
             data = np.empty(4 * cap * 4, np.int64)
             data[:4 * cap] = self._keep["A"]
             self._table("A", K.B_A, data, 4 * cap)
@@ -281,8 +281,8 @@ class Lexer:
 
     def _rehash(self) -> None:
         block = self._block
-        self._table("H", K.B_H, np.zeros(int(block[K.B_CH >> 3]), np.int32), int(block[K.B_CH >> 3]))
-        self._table("AH", K.B_AH, np.zeros(2 * int(block[K.B_CA >> 3]), np.int32))
+        self._table("H", K.B_H, np.zeros(int(block[K.B_CH]), np.int32), int(block[K.B_CH]))
+        self._table("AH", K.B_AH, np.zeros(2 * int(block[K.B_CA]), np.int32))
         K.lx_call(self._lb, K.O_REHASH, 0, 0, 0)
 
     @property
@@ -306,24 +306,24 @@ class Lexer:
     def service(self) -> None:
         """Do what the kernel that returned LX_NEED asked for; LimitError after LX_FUEL."""
         block = self._block
-        need = int(block[K.B_NEED >> 3])
-        block[K.B_NEED >> 3] = 0
+        need = int(block[K.B_NEED])
+        block[K.B_NEED] = 0
         if need == K.NEED_ROOM:
             self._make_room()
         elif need == K.NEED_LABEL:
-            m, bits = int(block[K.B_ARG1 >> 3]), int(block[K.B_ARG2 >> 3])
+            m, bits = int(block[K.B_ARG1]), int(block[K.B_ARG2])
             label = self._labels[m](bits)
             self._grow_labels()
             K.lx_call(self._lb, K.O_ANSWER, m, bits, -1 if label is None else int(label))
         elif need == K.NEED_STATE_LABEL:
-            i, m = int(block[K.B_ARG1 >> 3]), int(block[K.B_ARG2 >> 3])
-            self._keep["S"][8 * i + (K.S_LABEL >> 3)] = self._labels[m](self._bits(i, m))
+            i, m = int(block[K.B_ARG1]), int(block[K.B_ARG2])
+            self._keep["S"][8 * i + K.S_LABEL] = self._labels[m](self._bits(i, m))
         elif need == K.NEED_FUEL_STATES:
             raise LimitError(f"the automata of {self._names()} need more than {self.max_states} states",
                              place="automaton states", limit=self.max_states,
                              hint="simplify the pattern or the counted repetitions in it")
         elif need == K.NEED_FUEL_STEPS:
-            name = self._patterns.get(int(block[K.B_ARG1 >> 3]), self._names())
+            name = self._patterns.get(int(block[K.B_ARG1]), self._names())
             raise LimitError(f"deciding whether {name} can still be matched took more than "
                              f"{self.max_search} steps", place="liveness search", limit=self.max_search,
                              hint="simplify the combination of patterns and length bounds")
@@ -334,22 +334,22 @@ class Lexer:
 
     def _grow_labels(self) -> None:
         block = self._block
-        n, cap = int(block[K.B_NY >> 3]), int(block[K.B_CY >> 3])
+        n, cap = int(block[K.B_NY]), int(block[K.B_CY])
         if 2 * n + 2 <= cap:
             return
         old = self._keep["Y"].reshape(-1, 3)
         self._table("Y", K.B_Y, np.zeros(12 * cap, np.int64), 4 * cap)
-        block[K.B_NY >> 3] = 0
+        block[K.B_NY] = 0
         for m, bits, label in old[old[:, 0] != 0].tolist():
             K.lx_call(self._lb, K.O_ANSWER, m - 1, bits, label)
 
     def _bits(self, i: int, m: int) -> int:
         """Which components accept at product state `i` (any number of them)."""
         states, pool, machines = self._keep["S"], self._keep["P"], self._keep["M"]
-        at = int(states[8 * i + (K.S_DATA >> 3)]) + 1
-        comps = int(machines[16 * m + (K.M_COMPS >> 3)])
+        at = int(states[8 * i + K.S_DATA]) + 1
+        comps = int(machines[16 * m + K.M_COMPS])
         bits = 0
-        for j in range(int(machines[16 * m + (K.M_K >> 3)])):
+        for j in range(int(machines[16 * m + K.M_K])):
             v, kind = int(pool[at + j]), int(pool[comps + j])
             if v == K.ALWAYS or v >= 0 and (v >> 31 == 0 if kind == K.C_LENGTH
                                             else K.lx_call(self._lb, K.O_LABEL, v, 0, 0) >= 0):
@@ -374,7 +374,7 @@ class Lexer:
             keep = [(w, i) for i, w in enumerate(words) if not any(0xD800 <= ord(c) < 0xE000 for c in w)]
             q = self._trie([w for w, _ in keep], label, base)
             if label < 0 and keep:
-                at = int(self._block[K.B_NV >> 3]) - len(keep)
+                at = int(self._block[K.B_NV]) - len(keep)
                 self._keep["VL"][at:at + len(keep)] = [i for _, i in keep]
             return q
         if not count:
@@ -383,15 +383,15 @@ class Lexer:
         lens = [len(w) for w in words]
         longest = max(lens)
         block = self._block
-        if size + count + int(block[K.B_NW >> 3]) > block[K.B_CW >> 3] or \
-                count + int(block[K.B_NV >> 3]) > block[K.B_CV >> 3]:
+        if size + count + int(block[K.B_NW]) > block[K.B_CW] or \
+                count + int(block[K.B_NV]) > block[K.B_CV]:
             self._grow_trie(size + count, count)
         if size > len(self._stage):
             self._stage = np.empty(2 * size, np.uint8)
-            block[K.B_STAGE >> 3] = _address(self._stage)
+            block[K.B_STAGE] = _address(self._stage)
         if count + 4 * longest + 4 > len(self._stage2):
             self._stage2 = np.empty(2 * count + 4 * longest + 4, np.int32)
-            block[K.B_STAGE2 >> 3] = _address(self._stage2)
+            block[K.B_STAGE2] = _address(self._stage2)
         self._stage[:size] = np.frombuffer(data, np.uint8)
         self._stage2[:count] = lens
         return base + K.lx_call(self._lb, K.O_WORDS, count, label, 0)
@@ -400,7 +400,7 @@ class Lexer:
         block = self._block
         for names, at, more in ((("W8", "WW", "WH"), K.B_W8, positions), (("VO", "VL"), K.B_VO, words)):
             slots = len(names)
-            used, cap = int(block[(at >> 3) + slots]), int(block[(at >> 3) + slots + 1])
+            used, cap = int(block[at + slots]), int(block[at + slots + 1])
             if used + more <= cap:
                 continue
             cap = max(256, 2 * (used + more))
@@ -409,8 +409,8 @@ class Lexer:
                 data = np.empty(cap, dtype)
                 if used:
                     data[:used] = self._keep[name][:used]
-                self._table(name, at + 8 * k, data)
-            block[(at >> 3) + slots + 1] = cap
+                self._table(name, at + k, data)
+            block[at + slots + 1] = cap
 
     # ---------------------------------------------------------- given automata
 
@@ -436,9 +436,9 @@ class Lexer:
         block = self._block
         self._reserve("M", 1)
         self._reserve("C", 768)
-        if nfa.n > block[K.B_MAXN >> 3]:
+        if nfa.n > block[K.B_MAXN]:
             self._table("BITS", K.B_BITS, np.zeros((nfa.n >> 6) + 2, np.int64))
-            block[K.B_MAXN >> 3] = nfa.n
+            block[K.B_MAXN] = nfa.n
         if not json:
             self._raw_any()
         m = K.lx_call(self._lb, K.O_NEW_DFA, nfa.address, int(json), 0)
@@ -450,10 +450,10 @@ class Lexer:
     def _raw_any(self) -> int:
         """First state of "any text" in raw mode."""
         block = self._block
-        if block[K.B_RAWANY >> 3] < 0:
+        if block[K.B_RAWANY] < 0:
             m = self._new_product([], [[]], False)
-            block[K.B_RAWANY >> 3] = K.lx_call(self._lb, K.O_RAW_ANY, m, 0, 0)
-        return int(block[K.B_RAWANY >> 3])
+            block[K.B_RAWANY] = K.lx_call(self._lb, K.O_RAW_ANY, m, 0, 0)
+        return int(block[K.B_RAWANY])
 
     def _component(self, atom, json: bool) -> tuple[int, int]:
         """(type, start value) of an atom as a component."""
@@ -466,7 +466,7 @@ class Lexer:
         if isinstance(atom, Literals):
             return K.C_TRIE, self._trie(atom.words, 1, K.TRIE_BASE if json else K.RTRIE_BASE)
         q = self._dfa(atom, json)
-        raw = int(self._block[K.B_RAWANY >> 3])
+        raw = int(self._block[K.B_RAWANY])
         if q >= 0 and (q < LX_BASE or q >= K.AL_BASE or raw <= q < raw + 8):
             q = K.ALWAYS
         return K.C_DFA, q
@@ -481,7 +481,7 @@ class Lexer:
             self._args = np.empty(2 * len(args), np.int64)
         self._args[:len(args)] = args
         block = self._block
-        block[K.B_MAXK >> 3] = max(int(block[K.B_MAXK >> 3]), k + 1)
+        block[K.B_MAXK] = max(int(block[K.B_MAXK]), k + 1)
         self._make_room()
         self._reserve("M", 1)
         self._reserve("C", 768)

@@ -80,8 +80,8 @@ def _find(lexer: "Lexer", q: int, allowed) -> Optional[bytes]:
         lo, _, label, _ = lexer.table("A")[(q - K.AL_BASE) >> 5 << 2:][:4].tolist()
         return _tail(minimal, q & 31) + b" " * lo if allowed(label) else None
     record = lexer.table("S")[8 * (q - K.LX_BASE):][:8]
-    if record[K.S_KIND >> 3] & 0xFF == K.K_ESC:
-        return _out_of_escape(lexer, int(record[K.S_DATA >> 3]), int(record[K.S_LEN >> 3]), allowed, minimal)
+    if record[K.S_KIND] & 0xFF == K.K_ESC:
+        return _out_of_escape(lexer, int(record[K.S_DATA]), int(record[K.S_LEN]), allowed, minimal)
     return _search(lexer, q, allowed)
 
 
@@ -198,7 +198,7 @@ def _search(lexer: "Lexer", q: int, allowed) -> Optional[bytes]:
                 raise LimitError("the shortest completion of a string is too far away", place="shortest completion",
                                  limit=1 << 20)
         elif r == -5:
-            label = int(lexer.block[K.B_ARG1 >> 3])
+            label = int(lexer.block[K.B_ARG1])
             if label >= len(verdict):
                 verdict = np.concatenate([verdict, np.zeros(label + 64, np.uint8)])
             verdict[label] = 1 if allowed(label) else 2
