@@ -223,6 +223,12 @@ def _idn_lengths() -> Node:
     return idn_lengths()
 
 
+def _idn_unnormalized() -> Node:
+    from .formats_idn import idn_unnormalized
+
+    return idn_unnormalized()
+
+
 def _regex() -> Node:
     from .formats_regex import regex_format
 
@@ -248,7 +254,8 @@ FORMAT_NOTES: dict[str, str] = {
     "relative-json-pointer": "without index manipulation",
 }
 
-_BESIDE: dict[str, Callable[[], Union[str, Node]]] = {"idn-hostname.lengths": _idn_lengths}
+_BESIDE: dict[str, Callable[[], Union[str, Node]]] = {"idn-hostname.lengths": _idn_lengths,
+                                                       "idn-hostname.unnormalized": _idn_unnormalized}
 
 
 @lru_cache(maxsize=64)
@@ -282,5 +289,6 @@ def format_lang(name: str) -> StrLang | None:
     if name == "hostname":
         atoms.append((Length(1, 253), True))
     elif name == "idn-hostname":
-        atoms += [(Pattern("format", "idn-hostname.lengths"), True), (Length(1, 253), True)]
+        atoms += [(Pattern("format", "idn-hostname.lengths"), True),
+                  (Pattern("format", "idn-hostname.unnormalized"), False), (Length(1, 253), True)]
     return (tuple(atoms),)

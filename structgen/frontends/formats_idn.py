@@ -19,9 +19,9 @@ from functools import lru_cache
 from .formats import host_label
 from .regex import parse_ecma
 from .regex.ast import BEGIN, Alt, Cat, Node, Ranges, Repeat
-from .regex.classes import ALL, chars, intersect, negate, normalize, property_ranges, ranges_of
+from .regex.classes import ALL, ANY, chars, intersect, negate, normalize, property_ranges, ranges_of
 
-__all__ = ["idn_hostname", "idn_lengths", "pvalid"]
+__all__ = ["idn_hostname", "idn_lengths", "idn_unnormalized", "pvalid"]
 
 # RFC 5892 section 2.6 (F) and 2.7, 2.8, 2.9: what its general rules do not give.
 _EXTRA_PVALID = (0xDF, 0x3C2, 0x6FD, 0x6FE, 0xF0B, 0x3007)
@@ -48,7 +48,7 @@ def _stable(code: int) -> bool:
 @lru_cache(maxsize=1)
 def pvalid() -> Ranges:
     """The code points that RFC 5892 allows in every context."""
-    letters = normalize(r for name in ("Ll", "Lo", "Nd", "Lm", "Mn", "Mc") for r in property_ranges(name, None))
+    letters = normalize(r for name in ("Ll", "Lu", "Lo", "Nd", "Lm", "Mn", "Mc") for r in property_ranges(name, None))
     out = normalize((_DISALLOWED + _CONTEXT + _IGNORABLE + _OLD_HANGUL))
     candidates = intersect(letters, negate(out))
     return normalize([*ranges_of(c for c in _codes(candidates) if _stable(c)), (45, 45),
@@ -86,10 +86,6 @@ def _sets() -> dict[str, Ranges]:
     return sets
 
 
-def _any_of(*ranges: Ranges) -> Node:
-    return chars(normalize(r for part in ranges for r in part))
-
-
 def _one(code: int) -> Ranges:
     return ((code, code),)
 
@@ -98,16 +94,19 @@ def _many(node: Node) -> Node:
     return Repeat(node, 0, None)
 
 
-def _labels(first: Ranges, inner: Ranges, last: Ranges, contexts: "list[Node]") -> Node:
-    """Labels by the classes of their first, inner and last code points; no two hyphens in a row."""
+def _labels(first: Ranges, inner: Ranges, last: Ranges, contexts: "list[Node]", opening: "list[Node]") -> Node:
+    """Labels by the classes of their first, inner and last code points; no two hyphens in a row.
+
+    `contexts` are the units of several code points, `opening` those of them that may begin a label.
+    """
     s = _sets()
     hyphen = parse_ecma("-")
     plain = intersect(inner, negate(_one(45)))
     unit = Alt([chars(plain), *contexts])
     ends = [Cat((chars(intersect(last, plain)), _many(chars(s["NSM"])))), *contexts]
     more = Cat((_many(Cat((Repeat(hyphen, 0, 1), unit))), Repeat(hyphen, 0, 1), Alt(ends)))
-    opening = Cat((chars(intersect(first, negate(s["MARK"]))), _many(chars(s["NSM"]))))
-    return Cat((Alt([opening, *contexts]), Repeat(more, 0, 1)))
+    begin = Cat((chars(intersect(first, negate(s["MARK"]))), _many(chars(s["NSM"]))))
+    return Cat((Alt([begin, *opening]), Repeat(more, 0, 1)))
 
 
 def _dotted(label: Node) -> Node:
@@ -123,12 +122,14 @@ def idn_hostname() -> Node:
     middle_dots = parse_ecma(r"l(?:\u{B7}l)+")
     joiner = Cat((chars(s["VIRAMA"]), parse_ecma(r"[\u200C\u200D]")))
     keraia = Cat((parse_ecma(r"\u{375}"), chars(s["GREEK"])))
-    geresh = Cat((chars(s["HEBREW"]), parse_ecma(r"[\u{5F3}\u{5F4}]+")))
+    points = parse_ecma(r"[\u{5F3}\u{5F4}]+")
+    geresh = [Cat((chars(base), points)) for base in (s["HEBREW"], intersect(s["HEBREW"], s["R"]))]
     join = Cat((chars(s["DUAL"]), _many(chars(s["NSM"])), parse_ecma(r"\u200C"), _many(chars(s["NSM"])),
-                _any_of(s["RIGHT"])))
-    based = Cat((_any_of(s["L"]), _many(chars(s["NSM"])), joiner))      # the virama must not begin a label
+                chars(s["RIGHT"])))
+    marks = _many(chars(s["NSM"]))
+    joined = [Cat((chars(base), marks, joiner)) for base in (s["L"], intersect(s["L"], negate(s["MARK"])))]
     plain = intersect(s["LTR"], negate(_one(45)))
-    left = _labels(plain, plain, plain, [middle_dots, keraia, based])
+    left = _labels(plain, plain, plain, [middle_dots, keraia, joined[0]], [middle_dots, keraia, joined[1]])
     # KATAKANA MIDDLE DOT: anywhere in a label with Hiragana, Katakana or Han.
     with_dot = normalize([*plain, (0x30FB, 0x30FB)])
     starts = intersect(with_dot, negate(s["MARK"]))
@@ -137,9 +138,10 @@ def idn_hostname() -> Node:
     right = []
     for digits in (s["EN"], s["AN"]):
         inner = normalize([*s["R"], *digits, *s["OTHER"]])
-        right.append(_labels(s["R"], inner, normalize([*s["R"], *digits]), [geresh, join]))
+        right.append(_labels(s["R"], inner, normalize([*s["R"], *digits]), [geresh[0], join],
+                             [geresh[1], join]))
     strict = _labels(s["L"], intersect(s["LTR"], normalize([*s["L"], *s["EN"], *s["OTHER"]])),
-                     normalize([*s["L"], *s["EN"]]), [middle_dots, keraia, based])
+                     normalize([*s["L"], *s["EN"]]), [middle_dots, keraia, joined[0]], [middle_dots, joined[1]])
     lettered = Cat((parse_ecma("(?![0-9])"), ascii_label))
     bidi = Alt((*right, strict, lettered))
     return Alt((_dotted(free), _dotted(bidi)))
@@ -152,3 +154,29 @@ def idn_lengths() -> Node:
                                                     (0xFF61, 0xFF61))))), 1, 58)
     label = Alt((ascii_label, any_label))
     return Cat((label, _many(Cat((parse_ecma(_DOTS), label)))))
+
+
+def idn_unnormalized() -> Node:
+    """Strings that are not, or may not be, in Normalization Form C, among strings of allowed code points.
+
+    A mark after one of a higher combining class, or a code point after a base that it composes with.
+    """
+    allowed = pvalid()
+    by_class: dict[int, list[int]] = {}
+    for code in _codes(intersect(allowed, property_ranges("M", None))):
+        by_class.setdefault(unicodedata.combining(chr(code)), []).append(code)
+    bases: dict[int, list[int]] = {}
+    for code in _codes(negate(property_ranges("Cn", None))):
+        parts = unicodedata.decomposition(chr(code)).split() if code < 0x20000 else []
+        if len(parts) == 2 and parts[0][0] != "<" and unicodedata.normalize("NFC", chr(code)) == chr(code):
+            bases.setdefault(int(parts[1], 16), []).append(int(parts[0], 16))
+    classes = sorted(c for c in by_class if c)
+    marks = _many(chars(ranges_of(code for c in classes for code in by_class[c])))
+    bad: list[Node] = []
+    for c in classes[:-1]:
+        higher = ranges_of(code for d in classes if d > c for code in by_class[d])
+        bad.append(Cat((chars(higher), chars(ranges_of(by_class[c])))))
+    for second, firsts in bases.items():
+        if intersect(allowed, _one(second)):
+            bad.append(Cat((chars(ranges_of(firsts)), marks, chars(_one(second)))))
+    return Cat((_many(ANY), Alt(bad), _many(ANY)))
