@@ -25,7 +25,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = Path(os.environ.get("STRUCTGEN_VENV") or ROOT / ".venv")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-DEMO = ["generate", "-s", "examples/person.py:Person", "-p", "Describe a person.", "--seed", "7", "--max-new-tokens", "96"]
+DEMO = ["generate", "--model", "tiny", "--schema", "examples/person.py:Person", "--prompt", "Describe a person.",
+        "--whitespace", "json.dumps", "--escapes", "minimal", "--max-new-tokens", "100"]
 
 
 def python() -> str:
