@@ -174,10 +174,12 @@ def _product(xs: tuple, ys: tuple, merge: Callable) -> tuple:
     return tuple(out)
 
 
-def meet(a: Form, b: Form, conj: Callable[[int, int], int]) -> Form:
+def meet(a: Form, b: Form, conj: Callable[[int, int], int],
+         dead: Optional[Callable[["ObjForm"], bool]] = None) -> Form:
     """The form of both at once.
 
-    Key order: the layers of `a` come before those of `b`.
+    Key order: the layers of `a` come before those of `b`.  `dead` may tell
+    that an object alternative has no value; it need not always know.
     """
     if a is b or b is ANY_FORM:
         return a
@@ -203,7 +205,8 @@ def meet(a: Form, b: Form, conj: Callable[[int, int], int]) -> Form:
     elif b.objects == ANY_OBJECTS:
         objects = a.objects
     else:
-        objects = _product(a.objects, b.objects, _meet_objects)
+        objects = _product(a.objects, b.objects, _meet_objects if dead is None or len(a.objects) * len(b.objects) < 2
+                           else lambda x, y: None if (z := _meet_objects(x, y)) is None or dead(z) else z)
     out = Form(a.null and b.null, a.true and b.true, a.false and b.false, number, string, arrays, objects,
                a.refused + b.refused)
     if out.refused:

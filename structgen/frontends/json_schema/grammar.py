@@ -22,8 +22,9 @@ from ...errors import LimitError, SchemaError, UnsatisfiableSchema, UnsupportedS
 from ...grammar.ir import ArrayAlt, CoverageEntry, JsonGrammar, Options, ValueNode
 from .coverage import coverage_of
 from .documents import Documents, Site, pointer_of
-from .forms import ANY, ANY_FORM, ARR, NONE, OBJ, ArrForm, Form, ObjForm, live_types, meet
+from .forms import ANY, ANY_ARRAYS, ANY_FORM, ANY_OBJECTS, ARR, NONE, OBJ, ArrForm, Form, Layer, ObjForm, live_types, meet
 from .keywords import ANNOTATIONS, TABLES
+from .negate import Complement
 from .lowering import BUSY, MAX_DEPTH, site_form, values_form
 from .objects import key_node, object_alt, object_satisfiable
 from .oneof import prove_disjoint
@@ -33,8 +34,15 @@ __all__ = ["SchemaGrammar", "lower"]
 
 #: nodes one grammar may have
 MAX_NODES = 400_000
+_SCALARS = ("string", "integer", "number", "boolean", "null")
+_IN_PLACE = frozenset(("$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf", "oneOf", "not", "if",
+                       "dependentSchemas", "dependencies"))
 #: from so many on, the garbage collector rests while a schema is read
 _LARGE = 2000
+
+
+class Overlap(Exception):
+    """Some oneOf could not be shown to be disjoint; carries the ids of their schemas."""
 
 
 class SchemaGrammar(JsonGrammar):
@@ -49,8 +57,11 @@ class SchemaGrammar(JsonGrammar):
     """
 
     def __init__(self, schema: Union[dict, bool], options: Options = Options(),
-                 registry: Optional[Mapping[str, Any]] = None, lenient: bool = False):
+                 registry: Optional[Mapping[str, Any]] = None, lenient: bool = False,
+                 overlapping: frozenset = frozenset()):
         self.options = options
+        #: ids of the schemas whose oneOf is known to overlap, and is expanded with complements
+        self.overlapping = overlapping
         self._nodes: dict[int, ValueNode] = {}
         self._coverage: Optional[list[CoverageEntry]] = None
         self.lenient = lenient
@@ -66,6 +77,8 @@ class SchemaGrammar(JsonGrammar):
         self._pairs: dict[tuple[int, int], int] = {}
         self._by_form: dict = {id(ANY_FORM): 0}
         self._consts: dict = {}
+        self._absent: dict[str, Layer] = {}
+        self._complements: dict[int, int] = {}
         self._wanted: Optional[list[int]] = None
         self._some_refused = False
         if not isinstance(schema, (dict, bool)):
@@ -174,6 +187,57 @@ class SchemaGrammar(JsonGrammar):
             self._pairs[a, b] = found
         return found
 
+    def absent(self, name: str) -> Layer:
+        """The group of keywords that forbids one key; one object for each name."""
+        layer = self._absent.get(name)
+        if layer is None:
+            layer = self._absent[name] = Layer({name: NONE})
+        return layer
+
+    def complement(self, node: int, keyword: str, site: Site) -> int:
+        """The node of the values not in `node`; read when its turn comes."""
+        if node <= 0:
+            return NONE if node == ANY else ANY
+        found = self._complements.get(node)
+        if found is None:
+            found = self._new((Site(Complement(node, keyword, site), site, (), site.res),))
+            self._sites[found][0].node = found
+            self._complements[node] = found
+            self._complements[found] = node
+        return found
+
+    def dead(self, obj: ObjForm) -> bool:
+        """Certificate that an object alternative has no value: constants of a required key clash."""
+        for name in obj.required:
+            node, plain = ANY, 0
+            for layer in obj.layers:
+                here = layer.props.get(name, ANY)
+                if here > 0 and self._plain(here):
+                    plain += 1
+                    node = self.conj(node, here)
+            if plain > 1:
+                form = self.form(node)
+                if not (form.null or form.true or form.false or form.number or form.arrays or form.objects) \
+                        and not refine(form.string):
+                    return True
+        return False
+
+    def _plain(self, node: int) -> bool:
+        """Whether a node is a scalar that can be read at any time."""
+        for site in self._sites[node]:
+            schema, form = site.schema, site.form
+            if form is not None:
+                if form is BUSY or form.arrays and form.arrays != ANY_ARRAYS \
+                        or form.objects and form.objects != ANY_OBJECTS:
+                    return False
+            elif type(schema) is Complement:
+                if not self._plain(schema.node):
+                    return False
+            elif type(schema) is not dict or not _IN_PLACE.isdisjoint(schema) \
+                    or not ("const" in schema or "enum" in schema or schema.get("type") in _SCALARS):
+                return False
+        return True
+
     def const(self, value: Any, parent: Site) -> int:
         """The node of one JSON value."""
         key = None
@@ -205,7 +269,7 @@ class SchemaGrammar(JsonGrammar):
             form = site_form(self, sites[0])
             for site in sites[1:]:
                 try:
-                    form = meet(form, site_form(self, site), self.conj)
+                    form = meet(form, site_form(self, site), self.conj, self.dead)
                 except LimitError as err:
                     raise LimitError(f"{err.message} (at {site.pointer})", place=site.pointer,
                                      limit=err.limit) from None
@@ -241,6 +305,8 @@ class SchemaGrammar(JsonGrammar):
                     form = self.form(i)
                 if form.refused:
                     self._some_refused = True
+                if form.string:
+                    refine(form.string)     # what cannot be decided is an error here, not later
                 i += 1
                 if i == _LARGE and gc.isenabled():
                     # All of this stays: collecting while it grows costs twice the work itself.
@@ -278,16 +344,13 @@ class SchemaGrammar(JsonGrammar):
                     stack.append(k)
 
     def _prove_all(self) -> None:
-        k = 0
-        while k < len(self.to_prove):
-            site, branches, types, context = self.to_prove[k]
-            k += 1
+        overlapping = []
+        for site, branches, types, context in self.to_prove:
             if not prove_disjoint(self, branches, types, context):
-                if self.lenient:
-                    self.relaxed.append((pointer_of(site, "oneOf"), "oneOf"))
-                else:
-                    raise unsupported("oneOf", site)
+                overlapping.append(id(site.schema))
         self.to_prove.clear()
+        if overlapping:
+            raise Overlap(frozenset(overlapping))
 
     # -- satisfiability --------------------------------------------------------------
 
@@ -454,9 +517,13 @@ class SchemaGrammar(JsonGrammar):
 
 def unsupported(keyword: str, site: Site) -> UnsupportedSchema:
     """The refusal of `keyword` at `site`."""
-    what = {
-        "oneOf": "oneOf whose branches are not provably disjoint is not enforced yet",
-    }.get(keyword, f"{keyword} is not enforced yet")
+    if keyword == "oneOf":
+        what = "oneOf whose branches are neither provably disjoint nor simple enough to be told apart"
+    elif keyword in ("not", "if"):
+        what = f"this use of {keyword}, which needs the complement of too rich a schema,"
+    else:
+        what = keyword
+    what += " is not enforced yet"
     hint = "write anyOf if branches may overlap, or pass lenient=True" if keyword == "oneOf" else \
         "lenient=True compiles the schema without it and lists it in the coverage"
     return UnsupportedSchema(what, pointer=pointer_of(site, keyword), keyword=keyword, hint=hint)
@@ -495,4 +562,9 @@ def lower(schema: Union[dict, bool], options: Options = Options(), registry: Opt
     >>> g.node(g.root).objects[0].names
     ('n',)
     """
-    return SchemaGrammar(schema, options, registry, lenient)
+    overlapping: frozenset = frozenset()
+    while True:
+        try:
+            return SchemaGrammar(schema, options, registry, lenient, overlapping)
+        except Overlap as found:      # rare: read it again, now with complements where branches overlap
+            overlapping |= found.args[0]

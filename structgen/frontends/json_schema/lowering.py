@@ -24,6 +24,7 @@ from .documents import Site, pointer_of
 from .forms import (ALL_TYPES, ANY, ANY_ARRAYS, ANY_FORM, ANY_OBJECTS, ARR, BOOL, INT, INTEGERS, NO_FORM, NONE, NULL,
                     NUM, OBJ, STR, ArrForm, Form, Layer, ObjForm, join, live_types, meet, type_form)
 from .keywords import TABLES, Facts
+from .negate import Complement, exactly_one, inexact, negate
 from .strlang import check_pattern, disjoint
 
 if TYPE_CHECKING:
@@ -48,8 +49,12 @@ def site_form(g: "SchemaGrammar", site: Site) -> Form:
                               pointer=site.pointer)
         return form
     schema = site.schema
-    if schema is True or schema is False:
-        form = site.form = ANY_FORM if schema else NO_FORM
+    if type(schema) is not dict:
+        if type(schema) is Complement:
+            form, hidden = negate(g, g.form(schema.node), schema.keyword, schema.site)
+            form = site.form = _refusing(g, form, hidden, schema.keyword, schema.site)
+        else:
+            form = site.form = ANY_FORM if schema else NO_FORM
         return form
     if len(schema) == 1 and type(schema.get("type")) is str:
         facts = Facts()
@@ -333,7 +338,10 @@ def _applied_form(g: "SchemaGrammar", f: Facts, site: Site) -> Form:
             parts.append(join(_branches(g, site, keyword, value)))
         elif keyword == "oneOf":
             branches = _branches(g, site, keyword, value)
-            part, open_types = _one_of(g, branches, live_types(base), site)
+            if id(site.schema) in g.overlapping:
+                part, open_types = _overlapping(g, branches, live_types(base), site), 0
+            else:
+                part, open_types = _one_of(g, branches, live_types(base), site)
             if open_types:
                 disjoint_parts.append((branches, open_types, len(parts)))
             parts.append(part)
@@ -345,15 +353,19 @@ def _applied_form(g: "SchemaGrammar", f: Facts, site: Site) -> Form:
         elif keyword == "not":
             if value is True or value == {}:
                 parts.append(NO_FORM)
+            elif type(value) is dict and value.keys() == {"not"}:
+                inner = value["not"]
+                parts.append(_in_place(g, site, ("not", "not"), inner))
             elif value is not False:
-                _refuse_part(g, parts, "not", site)
+                part, hidden = negate(g, _in_place(g, site, ("not",), value), "not", site)
+                parts.append(_refusing(g, part, hidden, "not", site))
         else:
             _refuse_part(g, parts, keyword, site)
     if f.condition is not _MISSING:
         _condition(g, f, site, parts)
     form = parts[0]
     for part in parts[1:]:
-        form = meet(form, part, g.conj)
+        form = meet(form, part, g.conj, g.dead)
     for branches, types, at in disjoint_parts:
         if live_types(form) & types:
             g.to_prove.append((site, branches, types, parts[:at] + parts[at + 1:]))
@@ -377,7 +389,31 @@ def _condition(g: "SchemaGrammar", f: Facts, site: Site, parts: list) -> None:
     elif f.condition is False:
         parts.append(_in_place(g, site, ("else",), otherwise))
     else:
-        _refuse_part(g, parts, "if", site)
+        condition = _in_place(g, site, ("if",), f.condition)
+        rest, hidden = negate(g, condition, "if", site)
+        rest = _refusing(g, rest, hidden, "if", site)
+        parts.append(join([meet(condition, _in_place(g, site, ("then",), then), g.conj, g.dead),
+                           meet(rest, _in_place(g, site, ("else",), otherwise), g.conj, g.dead)]))
+
+
+def _refusing(g: "SchemaGrammar", form: Form, types: int, keyword: str, site: Site) -> Form:
+    """`form`, refused for `types`."""
+    types &= live_types(form)
+    if not types:
+        return form
+    refused = list(form.refused)
+    g.refuse(refused, types, keyword, site)
+    return form._replace(refused=tuple(refused))
+
+
+def _overlapping(g: "SchemaGrammar", branches: list[Form], mask: int, site: Site) -> Form:
+    """Exactly one of branches that may overlap."""
+    live = [b for b in branches if live_types(b) & mask]
+    try:
+        form, hidden = exactly_one(g, live, mask, site)
+    except LimitError:
+        form, hidden = join(live), live_types(join(live)) & mask
+    return _refusing(g, form, hidden, "oneOf", site)
 
 
 def _dependent(name: str, form: Form) -> Form:
@@ -410,7 +446,11 @@ def _one_of(g: "SchemaGrammar", branches: list[Form], mask: int, site: Site) -> 
     if mask & NUM:
         numbers = [b.number for b in live if b.number]
         if any(not numbers_disjoint(x, y) for i, x in enumerate(numbers) for y in numbers[i + 1:]):
-            g.refuse(refused, NUM, "oneOf", site)
+            exact, hidden = exactly_one(g, [Form(number=x) for x in numbers], NUM, site)
+            if hidden:
+                g.refuse(refused, NUM, "oneOf", site)
+            else:
+                number = exact.number
     if mask & STR:
         strings = [b.string for b in live if b.string]
         if len(strings) > 1 and not _strings_disjoint(strings):
@@ -440,7 +480,8 @@ def _strings_disjoint(langs: list[StrLang]) -> bool:
 
 def _exactly_one(langs: list[StrLang]):
     """Strings in exactly one of `langs`; None when that is too complex to write down."""
-    if sum(len(lang) for lang in langs) > 6 or sum(len(conj) for lang in langs for conj in lang) > 8:
+    if (sum(len(lang) for lang in langs) > 6 or sum(len(conj) for lang in langs for conj in lang) > 8
+            or any(map(inexact, langs))):
         return None
     out: StrLang = ()
     for i, lang in enumerate(langs):

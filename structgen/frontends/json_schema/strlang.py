@@ -114,6 +114,21 @@ def is_infinite(atom: Atom) -> bool:
     return profile is not None and profile.hi >= _UNBOUNDED
 
 
+#: words of any length beyond the shortest, by format: what comes before, the filler, what comes after
+_SAMPLES = {
+    "uri": ("a:", "a", ""), "iri": ("a:", "a", ""), "json-pointer": ("/", "a", ""), "email": ("a@", "b", ""),
+    "idn-email": ("a@", "b", ""), "date-time": ("2000-01-01T00:00:00.0", "0", "Z"), "time": ("00:00:00.0", "0", "Z"),
+    "duration": ("P1", "0", "D"), "relative-json-pointer": ("0/", "a", ""),
+}
+
+
+def _sample(pattern: Pattern, length: Length) -> bool:
+    """Certificate by example that a format has a word of some length."""
+    before, filler, after = _SAMPLES.get(pattern.source, ("", "a", ""))
+    word = before + filler * max(0, length.lo - len(before) - len(after)) + after
+    return (length.hi is None or len(word) <= length.hi) and len(word) <= 10_000 and matches(pattern, word)
+
+
 # -- membership -----------------------------------------------------------------------------
 
 @lru_cache(maxsize=16384)
@@ -171,6 +186,8 @@ def conj_nonempty(conj: Conj, fuel: int = 2_000_000) -> bool:
             a, b = b, a
         if type(b) is Length and type(a) is Pattern:
             profile = _profile(a)
+            if a.kind == "format" and _sample(a, b):
+                return True
             if profile is not None:
                 lo, hi = max(profile.lo, b.lo), profile.hi if b.hi is None else min(profile.hi, b.hi)
                 if lo > hi:

@@ -195,7 +195,7 @@ REFUSED = [
     ({"$dynamicRef": "#x"}, "$dynamicRef", "#/$dynamicRef"),
     ({"$schema": "https://json-schema.org/draft/2019-09/schema", "$recursiveRef": "#"}, "$recursiveRef", "#/$recursiveRef"),
     ({"not": {"items": {"minimum": 3}}}, "not", "#/not"),
-    ({"dependentSchemas": {"a": {"not": {"items": {"minimum": 3}}}}}, "not", "#/dependentSchemas/a/not"),
+    ({"dependentSchemas": {"a": {"not": {"additionalProperties": {"minimum": 3}}}}}, "not", "#/dependentSchemas/a/not"),
     ({"oneOf": [{"items": {"minimum": 3}}, {"items": {"maximum": 5}}]}, "oneOf", "#/oneOf"),
     ({"$schema": "http://json-schema.org/draft-03/schema#"}, "$schema", "#/$schema"),
 ]
