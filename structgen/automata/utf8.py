@@ -9,6 +9,7 @@ on), so a class adds few states to an automaton.
 
 from __future__ import annotations
 
+import threading
 from functools import lru_cache
 
 __all__ = ["Edges", "NODES", "utf8_class"]
@@ -17,6 +18,7 @@ Edges = tuple[tuple[int, int, int], ...]
 #: Edges of each node by id; append-only.
 NODES: list[Edges] = []
 _IDS: dict[Edges, int] = {}
+_LOCK = threading.Lock()
 #: (lengths in bytes) first code point, last one, first byte's tag, continuation bytes.
 _LENGTHS = ((0, 0x7F, 0, 0), (0x80, 0x7FF, 0xC0, 1), (0x800, 0xFFFF, 0xE0, 2), (0x10000, 0x10FFFF, 0xF0, 3))
 
@@ -25,9 +27,12 @@ def _intern(edges: list[tuple[int, int, int]]) -> int:
     key = tuple(edges)
     node = _IDS.get(key)
     if node is None:
-        node = len(NODES)
-        NODES.append(key)
-        _IDS[key] = node
+        with _LOCK:
+            node = _IDS.get(key)
+            if node is None:
+                node = len(NODES)
+                NODES.append(key)
+                _IDS[key] = node
     return node
 
 
