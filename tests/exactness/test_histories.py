@@ -16,7 +16,7 @@ from structgen.errors import MatcherError
 
 from .pairs import N_CASES, engine, mask_of, options_of, pick, schema_of, vocabulary
 
-STEPS = 40
+STEPS = 30
 
 
 def replay(compiled, history):

@@ -25,15 +25,15 @@ STEPS = 8
 PARTS = 32
 
 
-def walk(case: int, k: int, steps: int, seed: str):
+def walk(case: int, k: int, steps: int, seed: str, options=None):
     """Compare along one walk; the ids taken and the masks seen."""
     vocab = vocabulary(k)
-    compiled = engine(case, k)
+    compiled = engine(case, k, options)
     if compiled is None:
         return None
     rng = random.Random(seed)
-    fast, slow = compiled.matcher(), reference(case, k)
-    where = (case, schema_of(case), options_of(case))
+    fast, slow = compiled.matcher(), reference(case, k, options)
+    where = (case, schema_of(case), options or options_of(case))
     taken, masks = [], []
     for step in range(steps):
         expected = slow.allowed()
@@ -107,6 +107,12 @@ def test_masks_equal_brute_force(part):
             by_bytes.accept_bytes(text)
             assert mask_of(by_bytes, vocab.size) == last, (*where, text, "accept_bytes")
     assert compared >= 0.7 * N_CASES / PARTS
+
+
+@pytest.mark.parametrize("pattern", [r"[ \n]{0,2}", r"( |\n *)?", r"\t*"])
+def test_white_space_by_regex(pattern):
+    for case in range(3, N_CASES, 29):
+        walk(case, case % 7, STEPS, f"space {case}", options_of(case)._replace(whitespace=pattern))
 
 
 def test_enough_schemas():
