@@ -24,6 +24,7 @@ from ..errors import LimitError
 from ..grammar.strings import ANY_STRING, Atom, Length, Literals, Pattern, StrLang
 from . import lexer_kernels as K
 from .lexer_shortest import shortest
+from .lexer_slow import slow_kernel
 from .static_dfa import LX_BASE, STR, static_table
 
 __all__ = ["Lexer", "LX_BASE", "LX_DEAD", "LX_NEED", "LX_FUEL"]
@@ -190,7 +191,7 @@ class Lexer:
         self.max_states, self.max_search = max_states, max_search
         self._block = self.block = block = np.zeros(64, np.int64)
         self.block_address = self._lb = _address(block)
-        block[K.B_SLOW] = K.slow_kernel().address
+        block[K.B_SLOW] = slow_kernel().address
         self._keep: dict[str, np.ndarray] = {}
         for name, (slot, dtype, width, items) in self._TABLES.items():
             self._table(name, slot, np.empty(items * width, dtype), items)
