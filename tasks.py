@@ -26,7 +26,8 @@ ROOT = Path(__file__).resolve().parent
 VENV = Path(os.environ.get("STRUCTGEN_VENV") or ROOT / ".venv")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 DEMO = ["generate", "--model", "tiny", "--schema", "examples/person.py:Person", "--prompt", "Describe a person.",
-        "--whitespace", "json.dumps", "--escapes", "minimal", "--max-new-tokens", "100"]
+        "--whitespace", "json.dumps", "--escapes", "minimal", "--temperature", "1", "--seed", "7",
+        "--max-new-tokens", "100"]
 
 
 def python() -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from .common import InputError, out, out_json, progress, settings
+from . import inputs
 from .inputs import constraint
 
 __all__ = ["run"]
@@ -21,7 +22,7 @@ def run(schema: Optional[str], regex: Optional[str], ecma: bool, choice: Optiona
     grammar = constraint(schema, regex, choice, options, ecma)
     read = time.perf_counter()
     with progress("compiling"):
-        compiled = sg.compile(grammar, tokenizer)
+        compiled = sg.compile(grammar, inputs.tokenizer(tokenizer))
         done = time.perf_counter()
         try:
             compiled.save(output)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from typing import Any, Optional
 
 from .common import UsageError, out, out_json, progress, settings
-from .inputs import constraint, read_text, schema_source
+from .inputs import constraint, quiet_libraries, read_text, schema_source
 
 __all__ = ["run"]
 
@@ -29,7 +28,7 @@ def run(schema: Optional[str], regex: Optional[str], ecma: bool, choice: Optiona
         target = constraint(schema, regex, choice, options, ecma)
     text = read_text("-", "prompt") if prompt == "-" else prompt
     arguments = {name: value for name, value in sampling.items() if value is not None}
-    _quiet()
+    quiet_libraries()
     with progress("loading the model"):
         loaded = sg.load(model)
     arguments |= {"schema": target, "model": loaded, "max_new_tokens": max_new_tokens}
@@ -42,18 +41,6 @@ def run(schema: Optional[str], regex: Optional[str], ecma: bool, choice: Optiona
         with progress(f"generating {i + 1} of {n}"):
             result = sg.generate(text, seed=None if seed is None else seed + i, return_result=True, **arguments)
         _print(result)
-
-
-def _quiet() -> None:
-    """Keep the libraries' progress bars and retry messages off standard error."""
-    for name, value in (("HF_HUB_DISABLE_PROGRESS_BARS", "1"), ("HF_HUB_VERBOSITY", "error"),
-                        ("TRANSFORMERS_VERBOSITY", "error"), ("TOKENIZERS_PARALLELISM", "false")):
-        os.environ.setdefault(name, value)
-    try:
-        from transformers.utils import logging
-    except ImportError:
-        return      # loading the model says what is missing
-    logging.disable_progress_bar()
 
 
 def _print(result: Any) -> None:

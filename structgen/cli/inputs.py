@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import re
 import sys
 from pathlib import Path
 from typing import Any, Optional
 
-from ..errors import SchemaError, StructgenError
+from ..errors import SchemaError, StructgenError, VocabularyError
 from .common import InputError, UsageError
 
-__all__ = ["read_bytes", "read_text", "schema_source", "constraint", "byte_vocabulary", "language_options"]
+__all__ = ["read_bytes", "read_text", "schema_source", "constraint", "byte_vocabulary", "tokenizer",
+           "quiet_libraries", "language_options"]
 
 #: ``package.module:Name`` or ``folder/file.py:Name``
 _OBJECT = re.compile(r"(?P<module>.+\.py|[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\Z")
@@ -121,3 +123,44 @@ def byte_vocabulary() -> Any:
     import structgen as sg
 
     return sg.Vocabulary.from_tokens([bytes([b]) for b in range(256)] + [b""], eos_ids=[256])
+
+
+def tokenizer(name: str) -> Any:
+    """What `sg.compile` takes as a tokenizer, from ``--tokenizer``.
+
+    A folder or file as it is; ``bytes`` for one token a byte; ``tiny`` for the
+    tiny model's; anything else is a hub id, which needs transformers.
+    """
+    if Path(name).exists():
+        return name
+    if name == "bytes":
+        return byte_vocabulary()
+    if name == "tiny":
+        from ..models.tiny import tiny_model_folder
+
+        try:
+            return tiny_model_folder()
+        except ImportError as err:
+            raise VocabularyError(f"the tiny model's tokenizer needs torch and transformers: {err}",
+                                  hint="pip install 'structgen[hf]'") from None
+    quiet_libraries()
+    try:
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(name)
+    except Exception as err:
+        first = (str(err).strip().splitlines() or [""])[0]
+        raise VocabularyError(f"there is no file or folder {name!r}, and as a hub id it could not be loaded: {first}",
+                              hint="give a folder, a tokenizer.json, a hub id, or 'bytes'") from None
+
+
+def quiet_libraries() -> None:
+    """Keep the progress bars and retry messages of the model libraries off standard error."""
+    for name, value in (("HF_HUB_DISABLE_PROGRESS_BARS", "1"), ("HF_HUB_VERBOSITY", "error"),
+                        ("TRANSFORMERS_VERBOSITY", "error"), ("TOKENIZERS_PARALLELISM", "false")):
+        os.environ.setdefault(name, value)
+    try:
+        from transformers.utils import logging
+    except ImportError:
+        return      # loading the model says what is missing
+    logging.disable_progress_bar()

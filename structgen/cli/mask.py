@@ -6,6 +6,7 @@ from typing import Any, Optional
 
 from ..errors import MatcherError
 from .common import INVALID, UsageError, fail, out, out_json, paint, progress, settings
+from . import inputs
 from .inputs import constraint, read_bytes
 from .match import accepted_bytes
 from .places import line_and_column
@@ -22,7 +23,7 @@ def run(schema: Optional[str], regex: Optional[str], ecma: bool, choice: Optiona
         raise UsageError("standard input can be read only once")
     grammar = constraint(schema, regex, choice, options, ecma)
     with progress("reading the tokenizer"):
-        compiled = sg.compile(grammar, tokenizer)
+        compiled = sg.compile(grammar, inputs.tokenizer(tokenizer))
     vocabulary, matcher = compiled.vocabulary, compiled.matcher()
     text = read_bytes("-") if prefix == "-" else prefix.encode("utf-8", "surrogateescape")
     done = accepted_bytes(matcher, text)
