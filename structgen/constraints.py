@@ -119,7 +119,10 @@ class JsonSchema(Constraint):
         self._first: Optional[JsonGrammar] = self._grammar
 
     def _lowered(self) -> JsonGrammar:
-        return self._lower(self.schema, self.options, registry=self.registry, lenient=self.lenient)
+        grammar = self._lower(self.schema, self.options, registry=self.registry, lenient=self.lenient)
+        if self.adapter is not None:
+            grammar.float_integers = False      # an int is written in digits: none holds 1e999999
+        return grammar
 
     def grammar(self) -> JsonGrammar:
         # nodes are made on demand under the lock of the arena that owns the grammar

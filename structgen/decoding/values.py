@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Optional
 
 from ..errors import LimitError, StructgenError
@@ -57,6 +58,12 @@ def to_value(adapter: Optional["TypeAdapter"], text: str) -> Any:
             raise ValueRefused(f"the text cannot be read as JSON: {error}", partial=text) from error
     from pydantic import ValidationError
 
+    quoted = _LONG_FRACTION.search(text) is not None and _quoted_decimals(adapter, text)
+    if quoted:
+        try:
+            return adapter.validate_json(quoted)
+        except Exception:
+            pass        # the strict kind takes no strings
     try:
         return adapter.validate_json(text)
     except Exception as error:
@@ -81,6 +88,31 @@ def to_value(adapter: Optional["TypeAdapter"], text: str) -> Any:
 
 def _escape(part: object) -> str:
     return str(part).replace("~", "~0").replace("/", "~1")
+
+
+_LONG_FRACTION = re.compile(r"\.\d{9}|\d{9}\.")
+
+
+def _quoted_decimals(adapter: "TypeAdapter", text: str) -> Optional[str]:
+    """`text` with fractions of more than 15 digits as strings, when the type has a Decimal.
+
+    Pydantic reads numbers as floats, which keep 15 digits; it reads strings
+    into a Decimal (and a float) digit by digit.
+    """
+    if "'type': 'decimal'" not in _core(adapter):
+        return None
+
+    def rewrite(match: re.Match) -> str:
+        token = match[0]
+        return f'"{token}"' if token[0] != '"' and "." in token and len(token) > 16 else token
+
+    out = _STRING_OR_NUMBER.sub(rewrite, text)
+    return out if out != text else None
+
+
+@lru_cache(maxsize=256)
+def _core(adapter: "TypeAdapter") -> str:
+    return repr(adapter.core_schema)
 
 
 _STRING_OR_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?')

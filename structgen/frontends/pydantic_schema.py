@@ -12,6 +12,7 @@ This module imports pydantic; import it inside functions only.
 from __future__ import annotations
 
 import re
+import sys
 from decimal import Decimal
 from typing import Any
 
@@ -94,6 +95,9 @@ def _ecma(pattern: str) -> str:
     return _RUST.sub(token, pattern)
 
 
+#: Decimals of a Decimal without limits of its own: the digits of Python's default context.
+_DECIMALS = 28
+
 _BOUNDS = ("le", "ge", "lt", "gt", "now_op")
 
 
@@ -111,8 +115,8 @@ class SchemaWriter(GenerateJsonSchema):
     notes: list[CoverageEntry] = []
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}
 
-    def note(self, keyword: str, text: str) -> None:
-        type(self).notes.append(CoverageEntry("", keyword, "not enforced", text))
+    def note(self, keyword: str, text: str, status: str = "not enforced") -> None:
+        type(self).notes.append(CoverageEntry("", keyword, status, text))
 
     def generate(self, schema: Any, mode: str = "validation") -> JsonSchemaValue:
         return _finish(super().generate(schema, mode))
@@ -228,6 +232,10 @@ class SchemaWriter(GenerateJsonSchema):
                 out[keyword] = _number(schema[key])
         places, digits = schema.get("decimal_places"), schema.get("max_digits")
         if places is None and digits is None:
+            if "multipleOf" not in out:
+                # a multiple has no exponent: there is no Decimal for 1e99999999999999999999
+                self.note("Decimal", f"a Decimal has at most {_DECIMALS} decimals and no exponent", "narrowed")
+                out["multipleOf"] = _number(Decimal(1).scaleb(-_DECIMALS))
             return out
         if digits is None:
             forms = [{"multipleOf": _number(Decimal(1).scaleb(-places))}]
@@ -239,6 +247,22 @@ class SchemaWriter(GenerateJsonSchema):
                 forms.append({"multipleOf": _number(Decimal(1).scaleb(-k)), "exclusiveMaximum": bound,
                               "exclusiveMinimum": -bound})
         return {**out, "allOf": [forms[0] if len(forms) == 1 else {"anyOf": forms}]}
+
+    def int_schema(self, schema: Any) -> JsonSchemaValue:
+        # no exponents in integers (their grammar says so), for there is no int for 1e999999
+        self.note("int", "an int is written in digits: 100, not 1e2 or 100.0", "narrowed")
+        return super().int_schema(schema)
+
+    def float_schema(self, schema: Any) -> JsonSchemaValue:
+        out = super().float_schema(schema)
+        if not schema.get("allow_inf_nan", self._config.allow_inf_nan):
+            # 1e999 is read as infinity
+            limit = sys.float_info.max
+            if not {"maximum", "exclusiveMaximum"} & set(out):
+                out["maximum"] = limit
+            if not {"minimum", "exclusiveMinimum"} & set(out):
+                out["minimum"] = -limit
+        return out
 
     def complex_schema(self, schema: Any) -> JsonSchemaValue:
         return {"type": "string", "pattern": "^-?[0-9]{1,15}(?:[.][0-9]{1,15})?[+-][0-9]{1,15}(?:[.][0-9]{1,15})?j$"}
