@@ -20,7 +20,7 @@ def _blocks(kind):
                 yield pytest.param(match["code"], line, id=f"{page.relative_to(ROOT).as_posix()}:{line}")
 
 
-@pytest.mark.parametrize("code, line", _blocks("python"))
+@pytest.mark.parametrize("code, line", [*_blocks("python")])
 def test_python_block(code, line, monkeypatch):
     monkeypatch.chdir(ROOT)
     if 'model="tiny"' in code or "sg.load(" in code:
@@ -52,7 +52,7 @@ def _fits(expected, lines):
     return re.fullmatch(pattern, lines[0]) is not None and _fits(expected[1:], lines[1:])
 
 
-@pytest.mark.parametrize("code, line", _blocks("console"))
+@pytest.mark.parametrize("code, line", [*_blocks("console")])
 def test_console_block(code, line, monkeypatch, tmp_path):
     from typer.testing import CliRunner
 
