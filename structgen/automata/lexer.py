@@ -15,144 +15,22 @@ cached, about 2 us per word of a large enum (per thousand: 0.2 ms).
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from typing import Callable, NamedTuple, Optional, Sequence
+from typing import Callable, Optional, Sequence
 
 import numpy as np
 
 from ..errors import LimitError
 from ..grammar.strings import ANY_STRING, Atom, Length, Literals, Pattern, StrLang
 from . import lexer_kernels as K
+from .lexer_nfa import PatternUnion, Prepared, prepare
 from .lexer_shortest import shortest
-from .lexer_slow import slow_kernel
+from .lexer_tables import Tables, address
 from .static_dfa import LX_BASE, STR, static_table
 
 __all__ = ["Lexer", "LX_BASE", "LX_DEAD", "LX_NEED", "LX_FUEL"]
 
 LX_DEAD, LX_NEED, LX_FUEL = K.LX_DEAD, K.LX_NEED, K.LX_FUEL
 
-
-def _address(a: np.ndarray) -> int:
-    return a.__array_interface__["data"][0]
-
-
-# ---------------------------------------------------------------- any string
-
-def _any_tables(minimal: bool) -> np.ndarray:
-    """Byte steps of any string by compact progress (0..15, 16..19 = 48..51)."""
-    ids = list(range(16)) + list(range(48, 52))
-    compact = np.full(256, -1, np.int64)
-    compact[ids] = range(20)
-    rows = np.full((32, 256), -1, np.int8)
-    for u, q in enumerate(ids):
-        row = static_table[q].astype(np.int64)
-        rows[u] = np.where(row < 0, -1, compact[row])
-    if not minimal:
-        return rows
-    # Backslash (8), then a short escape or u (9), 0 (10), 0 (11), 0 or 1 (12, 13), a digit.
-    rows[8:] = -1
-    rows[8, [ord(c) for c in '"\\bfnrt']] = 0
-    rows[8, ord("u")] = 9
-    rows[9, ord("0")] = 10
-    rows[10, ord("0")] = 11
-    rows[11, ord("0")], rows[11, ord("1")] = 12, 13
-    for v in range(32):
-        if v not in (8, 9, 10, 12, 13):
-            rows[12 + (v >> 4), ord("0123456789abcdef"[v & 15])] = 0
-    return rows
-
-
-def _raw_table() -> np.ndarray:
-    """UTF-8 progress (static ids 0..7) over decoded bytes."""
-    rows = static_table[:8].astype(np.int8)
-    rows[rows > 7] = -1
-    rows[0, :0x80] = 0
-    return np.ascontiguousarray(rows)
-
-
-def _escape_map() -> np.ndarray:
-    """Columns of a state inside an escape: every byte that can matter has its own."""
-    columns = np.full(256, K.ESC_COLS - 1, np.uint16)
-    for c, b in enumerate(b'0123456789abcdefABCDEFnrtu"\\/'):
-        columns[b] = c
-    return columns
-
-
-def any_steps(minimal: bool) -> np.ndarray:
-    """int8[32, 256]: steps of any JSON string by progress, for either set of escapes."""
-    return _JSON_STEPS[minimal]
-
-
-_JSON_STEPS = {False: _any_tables(False), True: _any_tables(True)}
-_RAW_STEPS = _raw_table()
-_FIRST_MAPS = np.concatenate([np.arange(256, dtype=np.uint16), _escape_map()])
-
-
-# -------------------------------------------------------------- prepared NFAs
-
-class _Prepared:
-    """An NFA laid out for the kernels; immutable but for lazy distances."""
-
-    __slots__ = ("data", "address", "n", "cols", "distances")
-
-    def __init__(self, nfa, lb: int):
-        start = np.ascontiguousarray(nfa.start, np.int32)
-        src = np.ascontiguousarray(nfa.src, np.int32)
-        dst = np.ascontiguousarray(nfa.dst, np.int32)
-        lo = np.ascontiguousarray(nfa.lo, np.uint8)
-        hi = np.ascontiguousarray(nfa.hi, np.uint8)
-        accept = np.ascontiguousarray(nfa.accept, np.bool_)
-        n, m = int(nfa.n), len(src)
-        self.n = n
-        self.data = np.empty(K.N_HEAD + len(start) + 5 * n + 2 * m + 1100, np.int32)
-        self.address = _address(self.data)
-        args = np.array([self.address, n, m, len(start), _address(start), _address(src), _address(dst),
-                         _address(lo), _address(hi), _address(accept), _address(_RAW_STEPS)], np.int64)
-        K.lx_call(lb, K.O_PREPARE, _address(args), 0, 0)
-        self.cols = int(self.data[K.N_CLASSES])
-        self.distances = False
-
-    def with_distances(self, lb: int) -> None:
-        if not self.distances:
-            K.lx_call(lb, K.O_DISTANCES, self.address, 0, 0)
-            self.distances = True
-
-
-class _Union(NamedTuple):
-    """The union of some patterns, as one automaton."""
-
-    patterns: tuple[Pattern, ...]
-
-
-class _UnionNfa:
-    def __init__(self, parts):
-        base = np.cumsum([0] + [p.n for p in parts])
-        self.n = int(base[-1])
-        self.start = np.concatenate([p.start + b for p, b in zip(parts, base)])
-        self.src = np.concatenate([p.src + b for p, b in zip(parts, base)])
-        self.dst = np.concatenate([p.dst + b for p, b in zip(parts, base)])
-        self.lo, self.hi, self.accept = (np.concatenate([getattr(p, f) for p in parts])
-                                         for f in ("lo", "hi", "accept"))
-
-
-_prepared: OrderedDict = OrderedDict()
-_PREPARED_MOST = 4096
-
-
-def _prepare(atom, lb: int) -> _Prepared:
-    """The prepared NFA of a pattern (or union of patterns), cached process-wide."""
-    found = _prepared.get(atom)
-    if found is None:
-        from .nfa import atom_nfa
-
-        nfa = _UnionNfa([atom_nfa(p) for p in atom.patterns]) if isinstance(atom, _Union) else atom_nfa(atom)
-        found = _prepared[atom] = _Prepared(nfa, lb)
-        if len(_prepared) > _PREPARED_MOST:
-            _prepared.popitem(last=False)
-    return found
-
-
-# ---------------------------------------------------------------------- lexer
 
 class Lexer:
     """Lexemes of one arena.
@@ -178,49 +56,17 @@ class Lexer:
     1
     """
 
-    # table: (address slot, dtype, words an item, items at first)
-    _TABLES = {
-        "S": (K.B_S, np.int64, 8, 256), "T": (K.B_T, np.int32, 1, 8192), "C": (K.B_C, np.uint16, 1, 512 + 6 * 768),
-        "P": (K.B_P, np.int64, 1, 1024), "L": (K.B_L, np.int32, 1, 4096), "M": (K.B_M, np.int64, 16, 16),
-        "A": (K.B_A, np.int64, 4, 64),
-    }
-
     def __init__(self, escapes: str = "all", *, max_states: int = 200_000, max_search: int = 2_000_000):
         self.escapes = escapes
         self._minimal = escapes == "minimal"
         self.max_states, self.max_search = max_states, max_search
-        self._block = self.block = block = np.zeros(64, np.int64)
-        self.block_address = self._lb = _address(block)
-        block[K.B_SLOW] = slow_kernel().address
-        self._keep: dict[str, np.ndarray] = {}
-        for name, (slot, dtype, width, items) in self._TABLES.items():
-            self._table(name, slot, np.empty(items * width, dtype), items)
-        self._table("H", K.B_H, np.zeros(512, np.int32), 512)
-        self._table("AH", K.B_AH, np.zeros(128, np.int32))
-        self._table("Y", K.B_Y, np.zeros(3 * 64, np.int64), 64)
-        self._table("Q", K.B_Q, np.empty(2 * 1024, np.int64))
-        block[K.B_CQ] = 1024
-        self._table("BITS", K.B_BITS, np.zeros(16, np.int64))
-        block[K.B_MAXN] = 15 * 64
-        block[K.B_MAXK] = 8
-        self._table("W8", K.B_W8, np.empty(0, np.uint8))
-        self._stage = np.empty(2048, np.uint8)
-        self._stage2 = np.empty(2048, np.int32)
-        self._args = np.empty(512, np.int64)
-        block[K.B_STAGE] = _address(self._stage)
-        block[K.B_STAGE2] = _address(self._stage2)
-        block[K.B_UJ] = _address(_JSON_STEPS[self._minimal])
-        block[K.B_UR] = _address(_RAW_STEPS)
-        block[K.B_MINIMAL] = self._minimal
+        self._tables = tables = Tables(self._minimal)
+        self.block = block = tables.block
+        self.block_address = self._lb = tables.address
         block[K.B_FUEL] = max_search
         block[K.B_LIMIT] = max_states
-        block[K.B_RAWANY] = -64
-        self._keep["C"][:512] = _FIRST_MAPS
-        block[K.B_NC] = 512
-        self._keep["T"][:K.EMPTY_ROW] = K.UNKNOWN
-        block[K.B_NT] = K.EMPTY_ROW
-        self._pins: list = []         # prepared NFAs the kernels read
-        self._atoms: dict = {}        # (atom, json) -> start state of its machine
+        self._pins: list[Prepared] = []       # NFAs the kernels read
+        self._atoms: dict = {}                # (atom, json) -> start state of its machine
         self._langs: dict = {}
         self._labels: dict[int, Callable[[int], int]] = {}
         self._patterns: dict[int, str] = {}
@@ -228,73 +74,14 @@ class Lexer:
 
     # ------------------------------------------------------------- the tables
 
-    def _table(self, name: str, slot: int, data: np.ndarray, items: int | None = None) -> None:
-        self._keep[name] = data
-        self._block[slot] = _address(data)
-        if items is not None:
-            self._block[slot + 2] = items
-
-    def _reserve(self, name: str, more: int) -> None:
-        """Make room for `more` items of a plain table."""
-        slot, dtype, width, _ = self._TABLES[name]
-        at = slot
-        used, cap = int(self._block[at + 1]), int(self._block[at + 2])
-        if used + more <= cap:
-            return
-        while cap < used + more:
-            cap *= 4 if cap * width * 8 < 1 << 20 else 2
-        data = np.empty(cap * width, dtype)
-        data[:used * width] = self._keep[name][:used * width]
-        self._table(name, slot, data, cap)
-        if name == "A":
-            self._table("AH", K.B_AH, np.zeros(2 * cap, np.int32))
-            K.lx_call(self._lb, K.O_REHASH, 0, 0, 0)
-
-    def _make_room(self) -> None:
-        block = self._block
-        self._reserve("S", 64)
-        self._reserve("T", 4096)
-        self._reserve("P", int(block[K.B_MAXK]) + 256)
-        self._reserve("L", int(block[K.B_MAXN]) + 256)
-        states = int(block[K.B_NS])
-        self._grow_any()
-        cap = int(block[K.B_CH])
-        if 2 * (states + 64) + 16 > cap:
-            while 2 * (states + 64) + 16 > cap:
-                cap *= 4
-            self._table("H", K.B_H, np.zeros(cap, np.int32), cap)
-            self._table("AH", K.B_AH, np.zeros(2 * int(block[K.B_CA]), np.int32))
-            K.lx_call(self._lb, K.O_REHASH, 0, 0, 0)
-        # A search visits states that exist, so their capacity bounds its queue.
-        most = int(block[K.B_CS])
-        if most > block[K.B_CQ]:
-            self._table("Q", K.B_Q, np.empty(2 * most, np.int64))
-            block[K.B_CQ] = most
-
-    def _grow_any(self) -> None:
-        block = self._block
-        if block[K.B_NA] + 8 > block[K.B_CA]:
-            cap = int(block[K.B_CA])
-            data = np.empty(4 * cap * 4, np.int64)
-            data[:4 * cap] = self._keep["A"]
-            self._table("A", K.B_A, data, 4 * cap)
-            self._rehash()
-
-    def _rehash(self) -> None:
-        block = self._block
-        self._table("H", K.B_H, np.zeros(int(block[K.B_CH]), np.int32), int(block[K.B_CH]))
-        self._table("AH", K.B_AH, np.zeros(2 * int(block[K.B_CA]), np.int32))
-        K.lx_call(self._lb, K.O_REHASH, 0, 0, 0)
-
     @property
     def nbytes(self) -> int:
         """Bytes held by the tables (prepared NFAs, shared by all lexers, not counted)."""
-        own = sum(a.nbytes for a in self._keep.values())
-        return own + self._stage.nbytes + self._stage2.nbytes + self._args.nbytes
+        return self._tables.nbytes
 
     def table(self, name: str) -> np.ndarray:
         """One of the tables, flat; valid until the next call that may grow it."""
-        return self._keep[name]
+        return self._tables.view(name)
 
     def call(self, op: int, a: int = 0, b: int = 0, c: int = 0) -> int:
         """A kernel call, repeated until it has what it needs."""
@@ -306,19 +93,19 @@ class Lexer:
 
     def service(self) -> None:
         """Do what the kernel that returned LX_NEED asked for; LimitError after LX_FUEL."""
-        block = self._block
+        block = self.block
         need = int(block[K.B_NEED])
         block[K.B_NEED] = 0
         if need == K.NEED_ROOM:
-            self._make_room()
+            self._tables.make_room()
         elif need == K.NEED_LABEL:
             m, bits = int(block[K.B_ARG1]), int(block[K.B_ARG2])
             label = self._labels[m](bits)
-            self._grow_labels()
-            K.lx_call(self._lb, K.O_ANSWER, m, bits, -1 if label is None else int(label))
+            self._tables.answer(m, bits, -1 if label is None else int(label))
         elif need == K.NEED_STATE_LABEL:
             i, m = int(block[K.B_ARG1]), int(block[K.B_ARG2])
-            self._keep["S"][8 * i + K.S_LABEL] = self._labels[m](self._bits(i, m))
+            label = self._labels[m](self._bits(i, m))
+            self.table("S")[8 * i + K.S_LABEL] = -1 if label is None else int(label)
         elif need == K.NEED_FUEL_STATES:
             raise LimitError(f"the automata of {self._names()} need more than {self.max_states} states",
                              place="automaton states", limit=self.max_states,
@@ -333,20 +120,9 @@ class Lexer:
         names = [n for n in self._patterns.values() if n]
         return ", ".join(names[-3:]) or "this grammar"
 
-    def _grow_labels(self) -> None:
-        block = self._block
-        n, cap = int(block[K.B_NY]), int(block[K.B_CY])
-        if 2 * n + 2 <= cap:
-            return
-        old = self._keep["Y"].reshape(-1, 3)
-        self._table("Y", K.B_Y, np.zeros(12 * cap, np.int64), 4 * cap)
-        block[K.B_NY] = 0
-        for m, bits, label in old[old[:, 0] != 0].tolist():
-            K.lx_call(self._lb, K.O_ANSWER, m - 1, bits, label)
-
     def _bits(self, i: int, m: int) -> int:
         """Which components accept at product state `i` (any number of them)."""
-        states, pool, machines = self._keep["S"], self._keep["P"], self._keep["M"]
+        states, pool, machines = self.table("S"), self.table("P"), self.table("M")
         at = int(states[8 * i + K.S_DATA]) + 1
         comps = int(machines[16 * m + K.M_COMPS])
         bits = 0
@@ -375,43 +151,19 @@ class Lexer:
             keep = [(w, i) for i, w in enumerate(words) if not any(0xD800 <= ord(c) < 0xE000 for c in w)]
             q = self._trie([w for w, _ in keep], label, base)
             if label < 0 and keep:
-                at = int(self._block[K.B_NV]) - len(keep)
-                self._keep["VL"][at:at + len(keep)] = [i for _, i in keep]
+                at = int(self.block[K.B_NV]) - len(keep)
+                self.table("VL")[at:at + len(keep)] = [i for _, i in keep]
             return q
         if not count:
             return LX_DEAD
         size = len(data)
         lens = [len(w) for w in words]
-        longest = max(lens)
-        block = self._block
-        if size + count + int(block[K.B_NW]) > block[K.B_CW] or \
-                count + int(block[K.B_NV]) > block[K.B_CV]:
-            self._grow_trie(size + count, count)
-        if size > len(self._stage):
-            self._stage = np.empty(2 * size, np.uint8)
-            block[K.B_STAGE] = _address(self._stage)
-        if count + 4 * longest + 4 > len(self._stage2):
-            self._stage2 = np.empty(2 * count + 4 * longest + 4, np.int32)
-            block[K.B_STAGE2] = _address(self._stage2)
-        self._stage[:size] = np.frombuffer(data, np.uint8)
-        self._stage2[:count] = lens
+        tables = self._tables
+        tables.reserve_words(size + count, count)
+        tables.stage("STAGE", size)[:size] = np.frombuffer(data, np.uint8)
+        # behind the lengths: for each depth in bytes, the word that opened it
+        tables.stage("STAGE2", count + 4 * max(lens) + 4)[:count] = lens
         return base + K.lx_call(self._lb, K.O_WORDS, count, label, 0)
-
-    def _grow_trie(self, positions: int, words: int) -> None:
-        block = self._block
-        for names, at, more in ((("W8", "WW", "WH"), K.B_W8, positions), (("VO", "VL"), K.B_VO, words)):
-            slots = len(names)
-            used, cap = int(block[at + slots]), int(block[at + slots + 1])
-            if used + more <= cap:
-                continue
-            cap = max(256, 2 * (used + more))
-            for k, name in enumerate(names):
-                dtype = {"W8": np.uint8, "VO": np.int64}.get(name, np.int32)
-                data = np.empty(cap, dtype)
-                if used:
-                    data[:used] = self._keep[name][:used]
-                self._table(name, at + k, data)
-            block[at + slots + 1] = cap
 
     # ---------------------------------------------------------- given automata
 
@@ -420,9 +172,9 @@ class Lexer:
         trans = np.ascontiguousarray(trans, np.int32)
         label = np.ascontiguousarray(label, np.int32)
         n = len(label)
-        self._reserve("S", n + 64)
-        self._reserve("T", 256 * n + 4096)
-        return K.lx_call(self._lb, K.O_GIVEN, _address(trans), _address(label), n)
+        self._tables.reserve("S", n + 64)
+        self._tables.reserve("T", 256 * n + 4096)
+        return K.lx_call(self._lb, K.O_GIVEN, address(trans), address(label), n)
 
     # ----------------------------------------------------------------- machines
 
@@ -432,25 +184,22 @@ class Lexer:
         q = self._atoms.get(key)
         if q is not None:
             return q
-        nfa = _prepare(atom, self._lb)
+        nfa = prepare(atom, self._lb)
         self._pins.append(nfa)
-        block = self._block
-        self._reserve("M", 1)
-        self._reserve("C", 768)
-        if nfa.n > block[K.B_MAXN]:
-            self._table("BITS", K.B_BITS, np.zeros((nfa.n >> 6) + 2, np.int64))
-            block[K.B_MAXN] = nfa.n
+        self._tables.reserve("M", 1)
+        self._tables.reserve("C", 768)
+        self._tables.reserve_bits(nfa.n, 0)
         if not json:
             self._raw_any()
         m = K.lx_call(self._lb, K.O_NEW_DFA, nfa.address, int(json), 0)
-        sources = [p.source for p in atom.patterns] if isinstance(atom, _Union) else [atom.source]
+        sources = [p.source for p in atom.patterns] if isinstance(atom, PatternUnion) else [atom.source]
         self._patterns[m] = " | ".join(repr(s if len(s) < 80 else s[:77] + "...") for s in sources[:3])
         q = self._atoms[key] = self.call(K.O_START_DFA, m)
         return q
 
     def _raw_any(self) -> int:
         """First state of "any text" in raw mode."""
-        block = self._block
+        block = self.block
         if block[K.B_RAWANY] < 0:
             m = self._new_product([], [[]], False)
             block[K.B_RAWANY] = K.lx_call(self._lb, K.O_RAW_ANY, m, 0, 0)
@@ -467,7 +216,7 @@ class Lexer:
         if isinstance(atom, Literals):
             return K.C_TRIE, self._trie(atom.words, 1, K.TRIE_BASE if json else K.RTRIE_BASE)
         q = self._dfa(atom, json)
-        raw = int(self._block[K.B_RAWANY])
+        raw = int(self.block[K.B_RAWANY])
         if q >= 0 and (q < LX_BASE or q >= K.AL_BASE or raw <= q < raw + 8):
             q = K.ALWAYS
         return K.C_DFA, q
@@ -478,16 +227,13 @@ class Lexer:
         k = len(comps)
         args = [k, *(t for t, _ in comps), *(v for _, v in comps), -1 if clauses is None else len(clauses),
                 len(words), *words]
-        if len(args) > len(self._args):
-            self._args = np.empty(2 * len(args), np.int64)
-        self._args[:len(args)] = args
-        block = self._block
-        block[K.B_MAXK] = max(int(block[K.B_MAXK]), k + 1)
-        self._make_room()
-        self._reserve("M", 1)
-        self._reserve("C", 768)
-        self._reserve("P", len(args) + k + 64)
-        return K.lx_call(self._lb, K.O_NEW_PRODUCT, _address(self._args), int(json), 0)
+        tables = self._tables
+        tables.stage("ARGS", len(args))[:len(args)] = args
+        tables.reserve_bits(0, k + 1)
+        tables.reserve("M", 1)
+        tables.reserve("C", 768)
+        tables.reserve("P", len(args) + k + 64)
+        return K.lx_call(self._lb, K.O_NEW_PRODUCT, int(self.block[K.B_ARGS]), int(json), 0)
 
     def add_keys(self, atoms: Sequence[Atom], label: Callable[[int], int]) -> int:
         """Keys classified by which `atoms` they match (bit i: atoms[i]).
@@ -500,7 +246,7 @@ class Lexer:
             if t == K.C_LENGTH and v >= 0:
                 for a in atoms:
                     if isinstance(a, Pattern):
-                        _prepare(a, self._lb).with_distances(self._lb)
+                        prepare(a, self._lb).with_distances(self._lb)
         m = self._new_product(comps, None, True)
         self._labels[m] = label
         self._patterns[m] = "keys matching " + ", ".join(repr(a)[:60] for a in atoms[:3])
@@ -550,16 +296,16 @@ class Lexer:
         if words:
             rest.append(((Literals(tuple(sorted(words))), True),))
         if len(patterns) == 1 or patterns and not rest:
-            rest.append(((next(iter(patterns)) if len(patterns) == 1 else _Union(tuple(patterns)), True),))
+            rest.append(((next(iter(patterns)) if len(patterns) == 1 else PatternUnion(tuple(patterns)), True),))
         elif patterns:
-            rest.append(((_Union(tuple(patterns)), True),))
+            rest.append(((PatternUnion(tuple(patterns)), True),))
         if not rest:
             return LX_DEAD
         if len(rest) == 1 and len(rest[0]) == 1 and rest[0][0][1]:
             atom = rest[0][0][0]
             if isinstance(atom, Literals):
                 return self._trie(atom.words, 1, K.TRIE_BASE if json else K.RTRIE_BASE)
-            if isinstance(atom, (Pattern, _Union)):
+            if isinstance(atom, (Pattern, PatternUnion)):
                 return self._dfa(atom, json)
             if json:
                 t, v = self._component(atom, True)
@@ -568,14 +314,15 @@ class Lexer:
         return self._product(rest, json)
 
     def _product(self, conjs: list, json: bool) -> int:
-        self._raw_any()
+        if not json:
+            self._raw_any()
         number: dict = {}
         clauses = []
         for conj in conjs:
             length = any(isinstance(a, Length) for a, _ in conj)
             for a, _ in conj:
-                if length and isinstance(a, (Pattern, _Union)):
-                    _prepare(a, self._lb).with_distances(self._lb)
+                if length and isinstance(a, (Pattern, PatternUnion)):
+                    prepare(a, self._lb).with_distances(self._lb)
             clauses.append([2 * number.setdefault(a, len(number)) + bool(yes) for a, yes in conj])
         comps = [self._component(a, json) for a in number]
         m = self._new_product(comps, clauses, json)
@@ -586,7 +333,8 @@ class Lexer:
     def _any(self, lo: int, hi: int) -> int:
         if not self._minimal and lo == 0 and hi == K.INF:
             return STR
-        self._grow_any()
+        if self.block[K.B_NA] + 8 > self.block[K.B_CA]:
+            self._tables.make_room()
         return K.lx_call(self._lb, K.O_ANY, lo, hi, 1)
 
     # -------------------------------------------------- stepping from Python
@@ -640,7 +388,7 @@ class Lexer:
         if q < LX_BASE:
             return static_table[q].tolist()
         out = np.empty(256, np.int64)
-        self.call(K.O_ROW, q, _address(out))
+        self.call(K.O_ROW, q, address(out))
         return out.tolist()
 
     def shortest(self, q: int, allowed: Optional[Callable[[int], bool]] = None) -> Optional[bytes]:

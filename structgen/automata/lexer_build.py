@@ -235,9 +235,7 @@ def _new_product(lb, args, json):
     cols = 0
     sums = ld64(lb, B_Q)
     for b in range(256):
-        h = 5
-        for u in range(8):
-            h = _mix(h, lds8(ur, 256 * u + b))
+        h = _mix(5, ld8(ur, 2048 + b))
         for j in range(k):
             v = ld64(pool, at + k + j)
             kind = ld64(pool, at + j)

@@ -74,6 +74,7 @@ B_RAWANY = 50                        # first of 8 states: any text, raw
 B_STAGE = 51                         # bytes, B_STAGE2: int32, written by Python
 B_STAGE2 = 52
 B_SLOW = 53                          # address of the compiled `slow_kernel`
+B_ARGS = 54                          # int64, written by Python
 
 NEED_ROOM, NEED_LABEL, NEED_STATE_LABEL, NEED_FUEL_STATES, NEED_FUEL_STEPS = 1, 2, 3, 4, 5
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import LimitError
 from . import lexer_kernels as K
+from .lexer_tables import address, any_steps
 
 if TYPE_CHECKING:
     from .lexer import Lexer
@@ -40,8 +41,6 @@ def _plain(data: bytes) -> bool:
 @lru_cache(maxsize=None)
 def _tail(minimal: bool, u: int) -> bytes:
     """Shortest bytes from any-string progress `u` to a character's end."""
-    from .lexer import any_steps
-
     table = any_steps(minimal)
     seen, level = {u}, [(u, b"")]
     while True:
@@ -190,8 +189,8 @@ def _search(lexer: "Lexer", q: int, allowed) -> Optional[bytes]:
     cap, verdict = 1 << 10, np.zeros(16, np.uint8)
     while True:
         queue, seen = np.empty(3 * cap, np.int64), np.empty(2 * cap, np.int64)
-        args = np.array([_at(queue), cap, _at(seen), 2 * cap - 1, _at(verdict), len(verdict), q], np.int64)
-        r = lexer.call(K.O_SHORTEST, _at(args))
+        args = np.array([address(queue), cap, address(seen), 2 * cap - 1, address(verdict), len(verdict), q], np.int64)
+        r = lexer.call(K.O_SHORTEST, address(args))
         if r == -4:
             cap *= 4
             if cap > 1 << 22:
@@ -210,7 +209,3 @@ def _search(lexer: "Lexer", q: int, allowed) -> Optional[bytes]:
                 out.append(int(queue[3 * r + 2]))
                 r = int(queue[3 * r + 1])
             return bytes(out[::-1])
-
-
-def _at(a: np.ndarray) -> int:
-    return a.__array_interface__["data"][0]

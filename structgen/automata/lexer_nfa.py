@@ -1,0 +1,93 @@
+"""NFAs laid out for the kernels, cached process-wide by atom.
+
+A prepared NFA is one int32 array (offsets in its header): edges by source
+state, byte classes, and for each state whether it accepts, whether it accepts
+every continuation, and (on demand) distances to acceptance.  It is immutable
+once handed out, and shared by all lexers.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import NamedTuple, Union
+
+import numpy as np
+
+from ..grammar.strings import Pattern
+from . import lexer_kernels as K
+from .lexer_tables import RAW_STEPS, address
+from .nfa import atom_nfa
+
+__all__ = ["PatternUnion", "Prepared", "prepare"]
+
+_MOST = 4096
+
+
+class PatternUnion(NamedTuple):
+    """The union of some patterns, as one automaton."""
+
+    patterns: tuple[Pattern, ...]
+
+
+class Prepared:
+    """An NFA laid out for the kernels; `lb` is any lexer's block."""
+
+    __slots__ = ("data", "address", "n", "distances")
+
+    def __init__(self, nfa, lb: int):
+        start = np.ascontiguousarray(nfa.start, np.int32)
+        src = np.ascontiguousarray(nfa.src, np.int32)
+        dst = np.ascontiguousarray(nfa.dst, np.int32)
+        lo = np.ascontiguousarray(nfa.lo, np.uint8)
+        hi = np.ascontiguousarray(nfa.hi, np.uint8)
+        accept = np.ascontiguousarray(nfa.accept, np.bool_)
+        self.n = n = int(nfa.n)
+        m = len(src)
+        # header, start states, offsets, edges, 4 ints a state, classes; then scratch
+        self.data = np.empty(K.N_HEAD + len(start) + 5 * n + 2 * m + 1100, np.int32)
+        self.address = address(self.data)
+        args = np.array([self.address, n, m, len(start), address(start), address(src), address(dst),
+                         address(lo), address(hi), address(accept), address(RAW_STEPS)], np.int64)
+        K.lx_call(lb, K.O_PREPARE, address(args), 0, 0)
+        self.distances = False
+
+    def with_distances(self, lb: int) -> None:
+        """Fill in the distances that products with lengths use."""
+        if not self.distances:
+            with _lock:               # another lexer may read them once they are there
+                if not self.distances:
+                    K.lx_call(lb, K.O_DISTANCES, self.address, 0, 0)
+                    self.distances = True
+
+
+class _Joined:
+    """Several NFAs side by side."""
+
+    def __init__(self, parts):
+        base = np.cumsum([0] + [p.n for p in parts])
+        self.n = int(base[-1])
+        self.start, self.src, self.dst = (np.concatenate([getattr(p, f) + b for p, b in zip(parts, base)])
+                                          for f in ("start", "src", "dst"))
+        self.lo, self.hi, self.accept = (np.concatenate([getattr(p, f) for p in parts])
+                                         for f in ("lo", "hi", "accept"))
+
+
+_lock = threading.Lock()
+_cache: "OrderedDict[Union[Pattern, PatternUnion], Prepared]" = OrderedDict()
+
+
+def prepare(atom: Union[Pattern, PatternUnion], lb: int) -> Prepared:
+    """The prepared NFA of a pattern or a union of patterns."""
+    found = _cache.get(atom)
+    if found is None:
+        if isinstance(atom, PatternUnion):
+            nfa = _Joined([atom_nfa(p) for p in atom.patterns])
+        else:
+            nfa = atom_nfa(atom)
+        made = Prepared(nfa, lb)
+        with _lock:
+            found = _cache.setdefault(atom, made)
+            if len(_cache) > _MOST:
+                _cache.popitem(last=False)
+    return found
