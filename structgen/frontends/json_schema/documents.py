@@ -13,12 +13,12 @@ when some reference needs it.
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping, Optional
+from typing import Any, Iterator, Mapping, Optional, Union
 from urllib.parse import unquote, urldefrag, urljoin
 
 from ...errors import SchemaError, UnsupportedSchema
 
-__all__ = ["Site", "Resource", "Documents", "pointer_of", "draft_of", "DRAFTS"]
+__all__ = ["Site", "Resource", "Documents", "pointer_of", "short", "draft_of", "DRAFTS"]
 
 #: the drafts understood, as they are numbered in this package
 DRAFTS = {
@@ -39,17 +39,26 @@ _MAP = ("$defs", "definitions", "dependencies", "dependentSchemas", "patternProp
 
 
 class Resource:
-    """A schema with a base URI of its own."""
+    """A schema with a base URI of its own, relative to that of `parent` (a URI or a resource)."""
 
-    __slots__ = ("uri", "root", "draft", "sites", "refs", "anchors", "site", "parent")
+    __slots__ = ("own", "parent", "draft", "sites", "refs", "anchors", "site", "_uri")
 
-    def __init__(self, uri: str, root: dict, draft: int):
-        self.uri = uri
-        self.root = root
+    def __init__(self, own: str, parent: Union[str, "Resource"], draft: int):
+        self.own = own
+        self.parent = parent
         self.draft = draft
         self.sites: dict[int, Site] = {}
         self.refs: dict[str, Site] = {}
         self.anchors: Optional[dict[str, Site]] = None
+        self._uri: Optional[str] = None
+
+    @property
+    def uri(self) -> str:
+        """The absolute URI; worked out when asked for, since few schemas need it."""
+        if self._uri is None:
+            base = self.parent if isinstance(self.parent, str) else self.parent.uri
+            self._uri = urljoin(base, self.own) if self.own else base
+        return self._uri
 
 
 class Site:
@@ -84,6 +93,11 @@ class Site:
 def pointer_of(site: Site, *more: Any) -> str:
     """The pointer of a place below `site`."""
     return site.pointer + "".join("/" + str(p).replace("~", "~0").replace("/", "~1") for p in more)
+
+
+def short(pointer: str) -> str:
+    """A pointer for a message: the middle of a very long one is left out."""
+    return pointer if len(pointer) <= 200 else f"{pointer[:100]}...{pointer[-80:]}"
 
 
 def draft_of(schema: Any, default: int) -> int:
@@ -122,6 +136,7 @@ class Documents:
         self.draft = draft_of(schema, DEFAULT_DRAFT)
         self.resources: dict[str, Resource] = {}
         self._parts: dict[int, Resource] = {}      # id(dict) -> embedded resource
+        self._unnamed: list[Resource] = []         # not in `resources` under their own URI yet
         self._pending: list[Resource] = []         # resources not searched for embedded ones yet
         self._keep: list[Any] = []
         self.root = self._document("", schema, self.draft)
@@ -129,13 +144,12 @@ class Documents:
     # -- resources -------------------------------------------------------------------
 
     def _document(self, uri: str, schema: dict, draft: int) -> Resource:
-        own = self._own_id(schema, draft)
-        res = Resource(urljoin(uri, own) if own else uri, schema, draft)
+        res = Resource(self._own_id(schema, draft) or "", uri, draft)
         res.site = res.sites[id(schema)] = Site(schema, None, () if not self._keep else ("",), res)
         self._keep.append(schema)
         self._parts[id(schema)] = res
         self.resources.setdefault(uri, res)
-        self.resources.setdefault(res.uri, res)
+        self._unnamed.append(res)
         self._pending.append(res)
         return res
 
@@ -155,10 +169,10 @@ class Documents:
         res = self._parts.get(id(schema))
         if res is None:
             draft = draft_of(schema, parent.draft)
-            res = Resource(urljoin(parent.uri, own), schema, draft)
+            res = Resource(own, parent, draft)
             res.site = res.sites[id(schema)] = site
             self._parts[id(schema)] = res
-            self.resources.setdefault(res.uri, res)
+            self._unnamed.append(res)
         return res
 
     def site(self, schema: dict, parent: Site, path: tuple) -> Site:
@@ -199,7 +213,7 @@ class Documents:
             except ValueError as err:
                 raise SchemaError(f"$ref {ref!r} is not a URI reference: {err}",
                                   pointer=pointer_of(site, "$ref"), keyword="$ref") from None
-            target = self.resources.get(uri) or self._find(uri)
+            target = self._named(uri) or self._find(uri)
             if target is None:
                 raise SchemaError(
                     f"cannot resolve $ref {ref!r}: no schema with the URI {uri!r} is known",
@@ -219,6 +233,12 @@ class Documents:
                               pointer=pointer_of(site, "$ref"), keyword="$ref")
         res.refs[ref] = found
         return found
+
+    def _named(self, uri: str) -> Optional[Resource]:
+        for res in self._unnamed:
+            self.resources.setdefault(res.uri, res)
+        self._unnamed.clear()
+        return self.resources.get(uri)
 
     def _walk(self, res: Resource, fragment: str) -> Optional[Site]:
         site = res.site
@@ -251,7 +271,7 @@ class Documents:
             doc = self._pending.pop()
             for _ in self._subsites(doc.site, cross=True):
                 pass
-            if uri in self.resources:
+            if self._named(uri) is not None:
                 return self.resources[uri]
         schema = self.registry.get(uri)
         if schema is None:

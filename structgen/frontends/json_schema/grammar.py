@@ -21,9 +21,9 @@ from typing import Any, Mapping, Optional, Union
 from ...errors import LimitError, SchemaError, UnsatisfiableSchema, UnsupportedSchema
 from ...grammar.ir import ArrayAlt, CoverageEntry, JsonGrammar, Options, ValueNode
 from .coverage import coverage_of
-from .documents import Documents, Site, pointer_of
-from .forms import ANY, ANY_ARRAYS, ANY_FORM, ANY_OBJECTS, ARR, NONE, OBJ, ArrForm, Form, Layer, ObjForm, live_types, meet
-from .keywords import ANNOTATIONS, TABLES
+from .documents import Documents, Site, pointer_of, short
+from .forms import ANY, ANY_ARRAYS, ANY_FORM, ANY_OBJECTS, ARR, NONE, OBJ, ArrForm, Form, Layer, ObjForm, live_types, meet, type_form
+from .keywords import TABLES, TYPE_NAMES
 from .negate import Complement
 from .lowering import BUSY, MAX_DEPTH, site_form, values_form
 from .objects import key_node, object_alt, object_satisfiable
@@ -34,6 +34,9 @@ __all__ = ["SchemaGrammar", "lower"]
 
 #: nodes one grammar may have
 MAX_NODES = 400_000
+_PLAIN = frozenset(("type", "title", "description", "default", "examples", "$comment", "deprecated", "readOnly",
+                    "writeOnly"))
+_FREE = ((), ANY_ARRAYS, ANY_OBJECTS)
 _SCALARS = ("string", "integer", "number", "boolean", "null")
 _IN_PLACE = frozenset(("$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf", "oneOf", "not", "if",
                        "dependentSchemas", "dependencies"))
@@ -75,12 +78,16 @@ class SchemaGrammar(JsonGrammar):
         self._same: list[int] = [0]
         self._ids: dict[tuple, int] = {(): 0}
         self._pairs: dict[tuple[int, int], int] = {}
-        self._by_form: dict = {id(ANY_FORM): 0}
+        self._by_form: dict = {}
+        self._types: dict[str, int] = {}
+        #: schemas that are a bare type, and so got no site: (schema, parent, path)
+        self.bare: list[tuple] = []
         self._consts: dict = {}
         self._absent: dict[str, Layer] = {}
         self._complements: dict[int, int] = {}
         self._wanted: Optional[list[int]] = None
         self._some_refused = False
+        self._hard: list[int] = []
         if not isinstance(schema, (dict, bool)):
             raise SchemaError(f"a schema is an object or a boolean, not {type(schema).__name__}")
         if schema is False:
@@ -99,6 +106,9 @@ class SchemaGrammar(JsonGrammar):
         self.root = self._same[self.root]
         if self._some_refused:
             self._check_refused()
+        for i in self._hard:                # what these may run into is an error here, not later
+            if self.has(i):
+                self.node(i)
 
     # -- numbering -------------------------------------------------------------------
 
@@ -138,7 +148,19 @@ class SchemaGrammar(JsonGrammar):
             if schema is False:
                 return NONE
             schema = self.checked(parent, path, schema)
-        if not schema:
+        plain = schema.get("type")
+        if type(plain) is str:
+            for keyword in schema:
+                if keyword not in _PLAIN:
+                    break
+            else:      # a bare type, perhaps with annotations: by far the most common schema
+                node = self._types.get(plain)
+                if node is None and plain in TYPE_NAMES:
+                    node = self._type_node(plain)
+                if node is not None:
+                    self.bare.append((schema, parent, path))
+                    return node
+        elif not schema:
             return ANY
         site = self.docs.site(schema, parent, path)
         node = site.node
@@ -148,6 +170,15 @@ class SchemaGrammar(JsonGrammar):
             node = site.node = self._node(self._target(site))
             return node
         node = site.node = self._new((site,))
+        return node
+
+    def _type_node(self, name: str) -> int:
+        """The one node of a bare type."""
+        site = Site({"type": name}, None, (), self.docs.root)
+        form = site.form = type_form(TYPE_NAMES[name])
+        node = site.node = self._types[name] = self._new((site,), form)
+        self._sats[node] = True
+        self._same[node] = self._by_form.setdefault(form, node)
         return node
 
     def _target(self, site: Site) -> Site:
@@ -248,7 +279,7 @@ class SchemaGrammar(JsonGrammar):
                 return found
         site = Site(value, parent, (), parent.res)
         if self.depth >= MAX_DEPTH:
-            raise LimitError(f"a constant nested more than {MAX_DEPTH} deep", place=parent.pointer, limit=MAX_DEPTH)
+            raise LimitError(f"a constant nested more than {MAX_DEPTH} deep (at {short(parent.pointer)})", place=parent.pointer, limit=MAX_DEPTH)
         self.depth += 1
         try:
             site.form = values_form(self, (value,), 127, parent)
@@ -271,7 +302,7 @@ class SchemaGrammar(JsonGrammar):
                 try:
                     form = meet(form, site_form(self, site), self.conj, self.dead)
                 except LimitError as err:
-                    raise LimitError(f"{err.message} (at {site.pointer})", place=site.pointer,
+                    raise LimitError(f"{err.message} (at {short(site.pointer)})", place=site.pointer,
                                      limit=err.limit) from None
             self._forms[i] = form
             self._share(i, form)
@@ -283,8 +314,8 @@ class SchemaGrammar(JsonGrammar):
             return
         if not form.arrays and not form.objects:
             self._same[i] = self._by_form.setdefault(form, i)
-        elif form is ANY_FORM:
-            self._same[i] = ANY
+        elif form.arrays in _FREE and form.objects in _FREE:
+            self._same[i] = ANY if form is ANY_FORM else self._by_form.setdefault(form, i)
 
     def refuse(self, refused: list, types: int, keyword: str, site: Site) -> None:
         """Note that `keyword` at `site` is not enforced for `types`."""
@@ -307,6 +338,10 @@ class SchemaGrammar(JsonGrammar):
                     self._some_refused = True
                 if form.string:
                     refine(form.string)     # what cannot be decided is an error here, not later
+                for obj in form.objects:
+                    if obj.keynames or obj.deps or obj.layers and any([layer.patterns for layer in obj.layers]):
+                        self._hard.append(i)
+                        break
                 i += 1
                 if i == _LARGE and gc.isenabled():
                     # All of this stays: collecting while it grows costs twice the work itself.

@@ -20,7 +20,7 @@ from ...errors import LimitError, RegexError, SchemaError, StructgenError
 from ...grammar.ir import ANY_NUMBER, NumAlt
 from ...grammar.numbers import constant, exact_number, intersect_number_langs, normalize, numbers_disjoint
 from ...grammar.strings import ANY_STRING, Length, Pattern, StrLang, complement, intersect, literal_lang, union
-from .documents import Site, pointer_of
+from .documents import Site, pointer_of, short
 from .forms import (ALL_TYPES, ANY, ANY_ARRAYS, ANY_FORM, ANY_OBJECTS, ARR, BOOL, INT, INTEGERS, NO_FORM, NONE, NULL,
                     NUM, OBJ, STR, ArrForm, Form, Layer, ObjForm, join, live_types, meet, type_form)
 from .keywords import TABLES, Facts
@@ -75,15 +75,15 @@ def site_form(g: "SchemaGrammar", site: Site) -> Form:
         form = site.form = _base_form(g, facts, site)
         return form
     if g.depth >= MAX_DEPTH:
-        raise LimitError(f"more than {MAX_DEPTH} references and applicators nested in one place",
-                         place=site.pointer, limit=MAX_DEPTH)
+        raise LimitError(f"more than {MAX_DEPTH} references and applicators nested in one place "
+                         f"(at {short(site.pointer)})", place=site.pointer, limit=MAX_DEPTH)
     site.form = BUSY
     g.depth += 1
     try:
         form = site.form = _applied_form(g, facts, site)
     except LimitError as err:
         if not err.place.startswith("#") and "#" not in err.place:
-            raise LimitError(f"{err.message} (at {site.pointer})", place=site.pointer, limit=err.limit,
+            raise LimitError(f"{err.message} (at {short(site.pointer)})", place=site.pointer, limit=err.limit,
                              hint=err.hint) from None
         raise
     finally:
