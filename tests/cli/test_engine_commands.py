@@ -122,8 +122,9 @@ def test_match_usage(cli, write):
 
 
 def test_options_change_the_language(cli, write):
-    schema = write("s.json", {**SCHEMA, "properties": {**SCHEMA["properties"], "d": {"format": "date"}}})
-    swapped, exponent, escaped = '{"n": 1, "name": "x"}', '{"name": "x", "n": 1e1}', '{"name": "\\u0061"}'
+    schema = write("s.json", {**SCHEMA, "properties": {**SCHEMA["properties"], "d": {"format": "date"},
+                                                      "m": {"type": "number"}}})
+    swapped, exponent, escaped = '{"n": 1, "name": "x"}', '{"name": "x", "m": 1e1}', '{"name": "\\u0061"}'
     loose, dated = '{"name" : "x"}', '{"name": "x", "d": "soon"}'
     for text, options in ((swapped, ("--order", "any")), (dated, ("--format", "annotate")),
                           (dated, ("--no-format", "date"))):
@@ -146,7 +147,7 @@ def test_mask(cli, write):
     assert done.code == 0
     record = done.json()
     texts = {t["text"] for t in record["tokens"]}
-    assert {"0", "1", "2", "}", ".", "e"} <= texts and "3" not in texts and "," not in texts
+    assert {"0", "1", "2", "}", "."} <= texts and "3" not in texts and "," not in texts
     assert record["can_end"] is False and record["eos"] == []
     end = cli("mask", schema, "-t", "bytes", "--prefix", '{"name": "x"}', "--output-format", "json").json()
     assert end["can_end"] is True and end["eos"] == [256] and end["allowed"] == 1
