@@ -387,6 +387,7 @@ class Closing:
         level = [(b"", names, extra, seen)]
         while level and found < count:
             following = []
+            kept: dict[tuple[int, int, int], int] = {}
             for text, n, x, s in level:
                 label = self._label(x)
                 if label >= 0 and self._label(n) < 0 and self._label(s) < 0:
@@ -400,8 +401,12 @@ class Closing:
                     steps += 1
                     y = lexer.step(x, b)
                     if y >= 0:
-                        following.append((text + bytes((b,)), lexer.step(n, b) if n >= 0 else -1, y,
-                                          lexer.step(s, b) if s >= 0 else -1))
+                        states = lexer.step(n, b) if n >= 0 else -1, y, lexer.step(s, b) if s >= 0 else -1
+                        # what follows is the same from the same states, so the first `count` texts suffice
+                        same = kept.get(states, 0)
+                        if same < count:
+                            kept[states] = same + 1
+                            following.append((text + bytes((b,)), *states))
                 if steps > MAX_KEY_SEARCH:
                     raise LimitError("the search for a shortest undeclared key took too long",
                                      place="undeclared keys", limit=MAX_KEY_SEARCH)

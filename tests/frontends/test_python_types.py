@@ -8,6 +8,7 @@ import enum
 import ipaddress
 import json
 import pathlib
+import random
 import re
 import subprocess
 import sys
@@ -342,3 +343,36 @@ def test_pydantic_is_not_imported():
     code = ("import sys\nfrom structgen.frontends.python_types import is_python_type\n"
             "import structgen.decoding.values\nimport structgen.decoding.partial\nassert is_python_type(int)\nassert 'pydantic' not in sys.modules")
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture(scope="module")
+def byte_vocabulary():
+    from structgen.tokens.vocabulary import Vocabulary
+
+    return Vocabulary.from_tokens([bytes([b]) for b in range(256)], eos_ids=[256])
+
+
+def walk(matcher, rng: random.Random) -> str:
+    """A random text of the language, closed the short way at some point."""
+    for _ in range(rng.randrange(5, 100)):
+        allowed = [int(t) for t in matcher.allowed_tokens()]
+        if allowed == [256]:
+            break
+        visible = [t for t in allowed if 32 < t < 127]
+        matcher.accept(rng.choice(visible or [t for t in allowed if t != 256]))
+    return (matcher.text + matcher.shortest_completion()).decode()
+
+
+# what only their own parsers know
+UNDECIDED = (re.Pattern,)
+
+
+@pytest.mark.parametrize("tp", list(dict.fromkeys(str(tp) for tp, _, _ in GOOD if tp not in UNDECIDED)))
+def test_whatever_is_generated_is_accepted(tp, byte_vocabulary):
+    from structgen.constraints import JsonSchema
+    from structgen.decoding.compiled import Compiled
+
+    constraint = JsonSchema(next(t for t, _, _ in GOOD if str(t) == tp))
+    compiled = Compiled(constraint.grammar(), byte_vocabulary)
+    for seed in range(6):
+        constraint.value(walk(compiled.matcher(), random.Random(seed)))
