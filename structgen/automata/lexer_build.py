@@ -110,7 +110,18 @@ def _prepare(args):
     st32(nfa, N_CLASSES, classes)
     for x in range(n):
         st32(info, 4 * x, ld8(acc, x))
-        st32(info, 4 * x + 1, 255 if ld8(acc, x) else 254)
+        # Whatever accepts everything has edges over exactly the legal bytes.
+        low, high = 256, -1
+        for e in range(ld32(off, x), ld32(off, x + 1)):
+            low, high = min(low, ld32(edge, 2 * e) & 0xFF), max(high, ld32(edge, 2 * e) >> 8)
+        mask = 0
+        if high == 0xF4:
+            mask = 1 if low == 0 and ld8(acc, x) else 0
+        elif high == 0xBF:
+            mask = 0x0E if low == 0x80 else 0x10 if low == 0xA0 else 0x40 if low == 0x90 else 0
+        elif low == 0x80:
+            mask = 0x20 if high == 0x9F else 0x80 if high == 0x8F else 0
+        st32(info, 4 * x + 1, mask)
         st32(info, 4 * x + 2, -1)   # distances are computed when asked for
     changed = True
     while changed:
