@@ -194,7 +194,8 @@ BAD = [
     (pydantic.Base64Bytes, '"a"'),
     (Annotated[str, pydantic.StringConstraints(strip_whitespace=True, min_length=1)], '" "'),
     (complex, '"i"'), (pydantic.NaiveDatetime, '"2024-01-01T00:00:00Z"'), (tuple[int, str], "[1]"),
-    (pydantic.FiniteFloat, "1e999"), (decimal.Decimal, "1e-99999"), (Pair, "[]"), (Movie, '{"year": 3}'), (Annotated[bytes, Field(max_length=2)], '"\\u00e4\\u00e4"'),
+    (pydantic.FiniteFloat, "1e999"), (decimal.Decimal, "1e-99999"), (Pair, "[]"), (Movie, '{"year": 3}'),
+    (Annotated[bytes, Field(max_length=2)], '"\\u00e4\\u00e4"'),
 ]
 
 
@@ -341,7 +342,8 @@ def test_builders():
 
 def test_pydantic_is_not_imported():
     code = ("import sys\nfrom structgen.frontends.python_types import is_python_type\n"
-            "import structgen.decoding.values\nimport structgen.decoding.partial\nassert is_python_type(int)\nassert 'pydantic' not in sys.modules")
+            "import structgen.decoding.values\nimport structgen.decoding.partial\n"
+            "assert is_python_type(int)\nassert 'pydantic' not in sys.modules")
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
