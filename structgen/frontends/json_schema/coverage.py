@@ -34,7 +34,7 @@ def coverage_of(g: "SchemaGrammar") -> list[CoverageEntry]:
 
 
 def _entries(g: "SchemaGrammar", schema: dict, draft: int, place: str, relaxed: set, out: list) -> None:
-    from .lowering import format_language
+    from .own_keywords import format_language
     hidden = draft <= 7 and "$ref" in schema
     table = TABLES[draft]
     for keyword, value in schema.items():

@@ -20,8 +20,8 @@ from ...grammar.ir import ANY_NUMBER, NumAlt, NumLang
 from ...grammar.numbers import intersect_number_langs
 from ...grammar.strings import ANY_STRING, Pattern, StrLang, complement
 from .documents import Site
-from .forms import (ANY, ANY_ARRAYS, ANY_FORM, ANY_OBJECTS, ARR, BOOL, NONE, NULL, NUM, OBJ, STR, ArrForm, Form, Layer, ObjForm,
-                    join, live_types, meet)
+from .forms import (ANY, ANY_ARRAYS, ANY_FORM, ANY_OBJECTS, ARR, BOOL, NONE, NULL, NUM, OBJ, STR, ArrForm, Form,
+                    Layer, ObjForm, join, live_types, meet)
 
 if TYPE_CHECKING:
     from .grammar import SchemaGrammar

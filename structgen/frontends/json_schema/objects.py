@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Callable, Optional
 
 from ...errors import LimitError
 from ...grammar.ir import Extra, ObjectAlt
-from ...grammar.strings import ANY_STRING, Literals, StrLang, atom_lang, intersect
+from ...grammar.strings import ANY_STRING, Literals, StrLang, intersect
 from .forms import ANY, NONE, ObjForm
 from .strlang import contains, count_words, is_infinite, matches, words
 
@@ -282,7 +282,7 @@ def _classes(g: "SchemaGrammar", obj: ObjForm, lang: StrLang, declared: set[str]
         return g.out(node)
 
     # During a decision about satisfiability answers are provisional: keep none.
-    if g._wanted is not None:
+    if g.provisional:
         label_now: Callable[[int], int] = raw
     else:
         label_now = label

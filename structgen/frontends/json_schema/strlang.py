@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Iterator, NamedTuple, Optional
 
 from ...errors import LimitError
-from ...grammar.strings import ANY_STRING, Atom, Conj, Length, Literals, Pattern, StrLang
+from ...grammar.strings import Atom, Conj, Length, Literals, Pattern, StrLang
 from ..regex import parse_ecma
 from ..regex.ast import Alt, Begin, Cat, Chars, End, Node, Repeat
 

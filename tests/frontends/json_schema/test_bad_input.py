@@ -12,7 +12,8 @@ from structgen.frontends.json_schema import lower, parse_schema, read_schema
 UNREADABLE = [
     ({"type": 5}, "#/type"), ({"type": "strin"}, "#/type"), ({"type": []}, "#/type"),
     ({"properties": {"a": {"minLength": -1}}}, "#/properties/a/minLength"),
-    ({"minLength": 1.5}, "#/minLength"), ({"maxItems": "3"}, "#/maxItems"), ({"minProperties": True}, "#/minProperties"),
+    ({"minLength": 1.5}, "#/minLength"), ({"maxItems": "3"}, "#/maxItems"),
+    ({"minProperties": True}, "#/minProperties"),
     ({"pattern": "("}, "#/pattern"), ({"pattern": 5}, "#/pattern"),
     ({"patternProperties": {"[": {}}}, "#/patternProperties/["),
     ({"required": "a"}, "#/required"), ({"required": True}, "#/required"), ({"required": [1]}, "#/required"),
@@ -77,7 +78,8 @@ UNSATISFIABLE = [
     ({"type": "object", "minProperties": 3, "propertyNames": {"enum": ["a", "b"]}}, "#"),
     ({"type": "object", "minProperties": 4, "patternProperties": {"^[a-c]$": {}}, "additionalProperties": False}, "#"),
     ({"type": "object", "maxProperties": 1, "required": ["a", "b"]}, "#"),
-    ({"type": "object", "required": ["a"], "dependentRequired": {"a": ["b"], "b": ["c"]}, "properties": {"c": False}}, "#"),
+    ({"type": "object", "required": ["a"], "dependentRequired": {"a": ["b"], "b": ["c"]},
+      "properties": {"c": False}}, "#"),
     ({"type": "object", "properties": {"a": {}, "b": {}}, "additionalProperties": False, "minProperties": 1,
       "maxProperties": 1, "dependentRequired": {"a": ["b"], "b": ["a"]}}, "#"),
     ({"type": "object", "required": ["a"], "propertyNames": {"pattern": "^b"}}, "#"),
@@ -86,7 +88,8 @@ UNSATISFIABLE = [
 ]
 
 
-@pytest.mark.parametrize("schema, pointer", UNSATISFIABLE, ids=lambda x: x if isinstance(x, str) else json.dumps(x)[:60])
+@pytest.mark.parametrize("schema, pointer", UNSATISFIABLE,
+                         ids=lambda x: x if isinstance(x, str) else json.dumps(x)[:60])
 def test_unsatisfiable(schema, pointer):
     with pytest.raises(UnsatisfiableSchema) as caught:
         lower(schema)
@@ -193,7 +196,8 @@ REFUSED = [
      "#/unevaluatedProperties"),
     ({"allOf": [{}], "unevaluatedItems": False}, "unevaluatedItems", "#/unevaluatedItems"),
     ({"$dynamicRef": "#x"}, "$dynamicRef", "#/$dynamicRef"),
-    ({"$schema": "https://json-schema.org/draft/2019-09/schema", "$recursiveRef": "#"}, "$recursiveRef", "#/$recursiveRef"),
+    ({"$schema": "https://json-schema.org/draft/2019-09/schema", "$recursiveRef": "#"}, "$recursiveRef",
+     "#/$recursiveRef"),
     ({"not": {"items": {"minimum": 3}}}, "not", "#/not"),
     ({"dependentSchemas": {"a": {"not": {"additionalProperties": {"minimum": 3}}}}}, "not", "#/dependentSchemas/a/not"),
     ({"oneOf": [{"items": {"minimum": 3}}, {"items": {"maximum": 5}}]}, "oneOf", "#/oneOf"),

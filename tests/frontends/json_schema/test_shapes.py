@@ -150,7 +150,8 @@ def test_references():
         {"$ref": "schema/lemon", "$defs": {"q": {"$id": "schema/lemon", **integer}}},
         {"$ref": "a#/$defs/t", "$defs": {"q": {"$id": "a", "$defs": {"t": {"$ref": "#/$defs/u"}, "u": integer}},
                                          "u": {"type": "string"}}},
-        {"$schema": "http://json-schema.org/draft-04/schema#", "$ref": "#foo", "definitions": {"a": {"id": "#foo", **integer}}},
+        {"$schema": "http://json-schema.org/draft-04/schema#", "$ref": "#foo",
+         "definitions": {"a": {"id": "#foo", **integer}}},
         {"$schema": "http://json-schema.org/draft-07/schema#", "$ref": "#/definitions/a", "type": "string",
          "definitions": {"a": integer}},
         {"$ref": "urn:x:int"}, {"$ref": "http://e.org/other.json#/definitions/i"},
@@ -199,7 +200,8 @@ ONE_OF = [
     ({"oneOf": [{"type": "array", "maxItems": 1}, {"type": "array", "minItems": 2}]}, True),
     ({"oneOf": [{"type": "array", "items": {"type": "integer"}, "minItems": 1},
                 {"type": "array", "items": {"type": "string"}, "minItems": 1}]}, True),
-    ({"oneOf": [{"type": "array", "items": {"type": "integer"}}, {"type": "array", "items": {"type": "string"}}]}, False),
+    ({"oneOf": [{"type": "array", "items": {"type": "integer"}},
+                {"type": "array", "items": {"type": "string"}}]}, False),
     ({"$defs": {"t": {"oneOf": [{"type": "null"}, {"type": "object", "required": ["l"], "properties": {
         "l": {"$ref": "#/$defs/t"}}}]}}, "$ref": "#/$defs/t"}, True),
 ]

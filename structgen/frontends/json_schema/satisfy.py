@@ -1,0 +1,140 @@
+"""Satisfiability of nodes: a least fixpoint, on demand.
+
+A node asks only about children that its values cannot do without, so most
+answers are immediate.  During a decision ``has(i)`` answers False for nodes
+not yet known and records them; evaluation is monotone, so repeating it until
+nothing changes ends in the least fixpoint, where recursion without a base
+case is empty.  No Python recursion: schemas may nest as they like.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from .documents import pointer_of
+from .forms import ARR, NONE, OBJ, ArrForm, Form, live_types
+from .nodes import NodeTable
+from .objects import key_node, object_satisfiable
+from .strlang import refine
+
+__all__ = ["Satisfiability"]
+
+
+class Satisfiability(NodeTable):
+    """A table of nodes that knows which of them have a value."""
+
+    def __init__(self, lenient: bool, overlapping: frozenset):
+        super().__init__(lenient, overlapping)
+        self._wanted: Optional[list[int]] = None
+
+    @property
+    def provisional(self) -> bool:
+        """Whether a decision is under way, so that answers may still change."""
+        return self._wanted is not None
+
+    def has(self, i: int) -> bool:
+        """Whether node `i` has a value (see above on decisions)."""
+        if i <= 0:
+            return i == 0
+        known = self._sats[i]
+        if known is not None:
+            return known
+        if self._wanted is not None:
+            self._wanted.append(i)
+            return False
+        self._decide(i)
+        return self._sats[i]
+
+    def satisfiable(self, form: Form) -> bool:
+        """Whether a form that belongs to no node has a value."""
+        i = self._new((), form)
+        return self.has(i)
+
+    def _decide(self, i: int) -> None:
+        sats = self._sats
+        known: dict[int, None] = {i: None}
+        stack = [i]
+        tried: set[int] = set()
+        self._wanted = wanted = []
+        try:
+            while stack:
+                j = stack[-1]
+                if sats[j] is not None:
+                    stack.pop()
+                    continue
+                wanted.clear()
+                if self._evaluate(j):
+                    sats[j] = True
+                    stack.pop()
+                    continue
+                new = [k for k in wanted if k not in known]
+                if not new and (j in tried or not any(sats[k] for k in wanted)):
+                    stack.pop()
+                tried.add(j)
+                known.update(dict.fromkeys(new))
+                stack += new
+            rest = [j for j in known if sats[j] is None]
+            changed = True
+            while changed and rest:
+                changed = False
+                for j in reversed(rest):
+                    if self._evaluate(j):
+                        sats[j] = changed = True
+                rest = [j for j in rest if sats[j] is None]
+            # Nodes first met in the last rounds are unknown still only if they too
+            # depend on nothing but unknown ones.
+            for j in known:
+                if sats[j] is None:
+                    sats[j] = False
+        finally:
+            self._wanted = None
+
+    def _evaluate(self, i: int) -> bool:
+        form = self.form(i)
+        if form.null or form.true or form.false or form.number:
+            return True
+        if form.string and refine(form.string):
+            return True
+        for arr in form.arrays:
+            if self._array_satisfiable(arr):
+                return True
+        for obj in form.objects:
+            if object_satisfiable(self, obj):
+                return True
+        return False
+
+    def _array_satisfiable(self, arr: ArrForm) -> bool:
+        if arr.min == 0:
+            return True
+        if arr.max is not None and arr.max < arr.min:
+            return False
+        good = True
+        for node in arr.prefix[:arr.min]:
+            good = self.has(node) and good
+        return good and (arr.min <= len(arr.prefix) or self.has(arr.items))
+
+    def _culprit(self) -> str:
+        """The pointer of the innermost schema that makes the root unsatisfiable."""
+        i, seen = self.root, set()
+        while True:
+            seen.add(i)
+            form = self.form(i)
+            bad: list[tuple[int, str]] = []
+            if live_types(form) == OBJ and len(form.objects) == 1:
+                obj = form.objects[0]
+                nodes = {name: key_node(self, obj, name) for name in obj.required}
+                bad = [(node, name) for name, node in nodes.items() if not self.has(node)]
+            elif live_types(form) == ARR and len(form.arrays) == 1:
+                arr = form.arrays[0]
+                bad = [(k, "") for k in arr.prefix[:arr.min] + (arr.items,) if not self.has(k)]
+            if not bad or bad[0][0] in seen:
+                break
+            if bad[0][0] == NONE:
+                for site in self._sites[i]:
+                    declared = site.schema.get("properties") if isinstance(site.schema, dict) else None
+                    if isinstance(declared, dict) and bad[0][1] in declared:
+                        return pointer_of(site, "properties", bad[0][1])
+                break
+            i = bad[0][0]
+        sites = self._sites[i]
+        return sites[0].pointer if sites else "#"
