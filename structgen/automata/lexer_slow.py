@@ -17,7 +17,7 @@ from .lexer_kernels import (
     O_ANYLEN, O_DECODED, O_DFA_CLOSE, O_DFA_SUCC, O_DISTANCES, O_ESCAPE, O_ESC_OPEN, O_ESC_RANGE, O_ESC_STEP,
     O_GIVEN, O_HEX_ALIVE, O_LABEL, O_NEW_DFA, O_NEW_PRODUCT, O_POINT, O_PREPARE, O_PROD_CLOSE, O_PROD_LABEL,
     O_PROD_SUCC, O_QUICK, O_RANGE, O_RANGE2, O_RAW_ANY, O_REHASH, O_REP, O_ROW, O_SHORTEST, O_SOME, O_START_DFA,
-    O_STEP, O_STEP_MISS, O_WORDS, RTRIE_BASE, S_JMAP, S_KIND, TRIE_BASE, ld16, ld64, ld8, lx_anylen, lx_escape,
+    O_STEP, O_STEP_MISS, O_WORDS, RTRIE_BASE, S_JMAP, S_KIND, TRIE_BASE, ld16, ld32, ld64, ld8, lx_anylen, lx_escape,
     lx_label, lx_range, lx_range2, lx_rep, lx_step, st32, st64, _go, _jit)
 from .lexer_states import _add_words, _any, _any_next, _rehash, _room, _row, _trie
 from .lexer_products import _alive, _answer, _decoded, _dfa_close, _dfa_start, _dfa_succ, _prod_close, _prod_label, _prod_succ, _quick, _start_product
@@ -47,6 +47,9 @@ def _step_miss(lb, q, b):
     if t < 0:
         return t
     col = ld16(ld64(lb, B_C), ld64(s, S_JMAP) + b) + _row(lb, s)
+    t = ld32(ld64(lb, B_T), col)
+    if t >= LX_DEAD:            # a new row knows the bytes that are never legal here
+        return t
     if kind & 0xFF == K_ESC:
         t = _go(lb, O_ESC_STEP, s, b, 0)
     elif b == 0x5C and ld64(ld64(lb, B_M), 16 * (kind >> 8) + M_JSON):
