@@ -307,6 +307,19 @@ def _given(lb, trans, labels, n):
 
 
 @_jit
+def _worth_escaping(rmap):
+    """Is there a character that has to be escaped, in a class without printable ASCII?"""
+    for k in range(34):
+        col = ld16(rmap, k if k < 32 else 0x22 if k == 32 else 0x5C)
+        x = 0x20
+        while x < 0x7F and (ld16(rmap, x) != col or x == 0x22 or x == 0x5C):
+            x += 1
+        if x == 0x7F:
+            return True
+    return False
+
+
+@_jit
 def _shortest(lb, args):
     """Breadth-first search for the nearest acceptable end; see Lexer.shortest.
 
@@ -333,12 +346,19 @@ def _shortest(lb, args):
                 return -5
             if v == 1:
                 return head
-        escape = -1
+        escape = jmap = -1
+        slash = True
         if LX_BASE <= q < AL_BASE:
             s = ld64(lb, B_S) + 64 * (q - LX_BASE)
+            c = ld64(lb, B_C)
+            jmap = c + 2 * ld64(s, S_JMAP)
             if ld64(s, S_KIND) & 0xFF == K_ESC:
                 escape = ld64(s, S_LEN)
+            elif ld64(s, S_JMAP) != ld64(s, S_RMAP):
+                slash = _worth_escaping(c + 2 * ld64(s, S_RMAP))
         for b in range(256):
+            if jmap >= 0 and b > 0 and ld16(jmap, b) == ld16(jmap, b - 1) or b == 0x5C and not slash:
+                continue
             if escape > 0 and (b > 0x46 or (escape < 17 and b != 0x30) or (escape == 17 and b > 0x31)) \
                     and not (ld64(lb, B_MINIMAL) and b > 0x60):
                 continue              # only controls are worth spelling in hex

@@ -344,8 +344,24 @@ def _quick(lb, s):
 
 
 @_jit
+def _missing(lb, s):
+    """Characters a product state still needs by its lengths."""
+    pool = ld64(lb, B_P)
+    comps = ld64(ld64(lb, B_M), 16 * (ld64(s, S_KIND) >> 8) + M_COMPS)
+    most = 0
+    for j in range(ld64(s, S_LEN) - 1):
+        if ld64(pool, comps + j) == C_LENGTH:
+            most = max(most, ld64(pool, ld64(s, S_DATA) + 1 + j) >> 31)
+    return most
+
+
+@_jit
 def _alive(lb, q):
-    """Can product state `q` accept?  1, 0, LX_NEED, LX_FUEL; breadth first, memoised."""
+    """Can product state `q` accept?  1, 0, LX_NEED, LX_FUEL.
+
+    Breadth first, except that a successor needing fewer characters comes next:
+    long least lengths are walked through, not flooded.
+    """
     queue = ld64(lb, B_Q)
     st64(queue, 0, q - LX_BASE)
     st64(queue, 1, -1)
@@ -371,6 +387,7 @@ def _alive(lb, q):
                 break
             head += 1                 # dead for certain: nothing below it matters
             continue
+        need = _missing(lb, s)
         reps = ld64(rec, M_REPS)
         for col in range(ld64(rec, M_COLS)):
             out = _room(lb)
@@ -414,6 +431,14 @@ def _alive(lb, q):
                 st64(queue, 2 * tail, r - s0 >> 6)
                 st64(queue, 2 * tail + 1, head)
                 tail += 1
+                if need > 0:
+                    mine = _missing(lb, r)
+                    if mine < need and tail > head + 2 \
+                            and mine < _missing(lb, s0 + 64 * ld64(queue, 2 * head + 2)):
+                        st64(queue, 2 * tail - 2, ld64(queue, 2 * head + 2))
+                        st64(queue, 2 * tail - 1, ld64(queue, 2 * head + 3))
+                        st64(queue, 2 * head + 2, r - s0 >> 6)
+                        st64(queue, 2 * head + 3, head)
         if out == 0:
             head += 1
     if out == 0:                      # exhausted: everything seen is dead

@@ -51,6 +51,8 @@ def walk(lex: Lexer, q: int, rng: random.Random, member, steps: int = 12) -> Non
         rest = lex.shortest(q)
         assert rest is not None
         assert lex.label(lex.run(q, rest)) >= 0
+        if rest:                               # suffixes of chosen completions are chosen
+            assert lex.shortest(lex.step(q, rest[0])) == rest[1:]
         whole = json.loads(b'"' + text + rest + b'"')
         assert not any(0xD800 <= ord(c) < 0xE000 for c in whole)
         assert member(whole), (text, rest)
@@ -157,7 +159,9 @@ def test_tail_is_the_shared_any_string_state():
         assert lex.run(q, b"x foo" + tail) == state
     assert lex.add_string(ANY_STRING) == STR
     assert lex.add_string(NO_STRING) == LX_DEAD
-    assert lex.add_string(intersect(atom_lang(Pattern("ecma", "foo")), atom_lang(Length(2, None)))) >= LX_BASE
+    assert lex.add_string(atom_lang(Pattern("ecma", "a^b"))) == LX_DEAD
+    assert lex.add_string(intersect(atom_lang(Pattern("ecma", "a^b")), atom_lang(Length(2, 3)))) == LX_DEAD
+    assert lex.add_string(atom_lang(Pattern("ecma", "a^b"), False)) == STR
     # once the pattern is met, only the length is left, and then nothing
     q = lex.add_string(intersect(atom_lang(Pattern("ecma", "^a")), atom_lang(Length(3, None))))
     assert lex.run(q, b"abc") == STR
@@ -349,6 +353,34 @@ def test_limits_are_typed_errors_and_leave_the_lexer_usable():
     with pytest.raises(LimitError) as caught:
         lex.add_string(intersect(atom_lang(Pattern("ecma", "^(a{97})*b$")), atom_lang(Pattern("ecma", "^(a{89})*ac$"))))
     assert caught.value.place == "liveness search" and "a{97}" in str(caught.value)
+
+
+def test_shortest_is_the_least_of_the_shortest():
+    """Against every JSON spelling of up to four bytes, from every state on the way."""
+    alphabet = b'ab"\\nu0\xc3\xa9'
+    lex = Lexer()
+    for source in ("(a|\n)b?\"", "é|b{3}|\\\\", "[^ab]{2}", "\x01|a{9}"):
+        q = lex.add_string(atom_lang(Pattern("python", source)))
+        for prefix in (b"", b"\\", b"b", b"\xc3", b"\n"):
+            start = lex.run(q, prefix)
+            if start < 0:
+                continue
+            level, found = [(start, b"")], []
+            for _ in range(5):
+                found += [text for s, text in level if lex.label(s) >= 0]
+                level = [(t, text + bytes((b,))) for s, text in level for b in alphabet if (t := lex.step(s, b)) >= 0]
+            best = min(found, key=lambda t: (len(t), t), default=None)
+            answer = lex.shortest(start)
+            if best is not None:
+                assert (len(answer), answer) <= (len(best), best)
+            if set(answer) <= set(alphabet) and len(answer) <= 4:
+                assert answer == best
+
+
+def test_long_least_lengths_are_walked_not_flooded():
+    lex = Lexer(max_search=5000)
+    q = lex.add_string(intersect(atom_lang(Pattern("ecma", "^a*$"), False), atom_lang(Length(1000, 1200))))
+    assert q >= 0 and lex.step(q, ord("a")) >= 0
 
 
 def test_no_state_explosion_from_counting():
