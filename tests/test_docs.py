@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command_line import run_command
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 _BLOCK = re.compile(r"(?P<skip><!-- not run: [^>]*-->\n)?^```(?P<kind>\w+)\n(?P<code>.*?)^```$", re.M | re.S)
@@ -54,10 +56,6 @@ def _fits(expected, lines):
 
 @pytest.mark.parametrize("code, line", [*_blocks("console")])
 def test_console_block(code, line, monkeypatch, tmp_path):
-    from typer.testing import CliRunner
-
-    from structgen.cli.app import app
-
     monkeypatch.chdir(ROOT)
     status = 0
     for command, expected in _commands(code):
@@ -74,7 +72,7 @@ def test_console_block(code, line, monkeypatch, tmp_path):
         if "generate" in arguments:
             pytest.importorskip("torch")
             pytest.importorskip("transformers")
-        result = CliRunner().invoke(app, arguments, input=sent, prog_name="structgen")
-        status = result.exit_code
-        lines = (result.stdout + result.stderr).replace(str(tmp_path), "OUT").splitlines()
+        done = run_command(*arguments, input=sent)
+        status = done.code
+        lines = (done.out + done.err).replace(str(tmp_path), "OUT").splitlines()
         assert _fits(expected, lines), "\n".join([command, *lines])

@@ -11,26 +11,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.support.command_line import run_command
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def cli():
     """Run a command in this process: ``cli("validate", ..., input=...)``."""
-    from typer.testing import CliRunner
-
-    from structgen.cli.app import app
-
-    runner = CliRunner()
-
-    def call(*arguments, input=None):
-        result = runner.invoke(app, [str(a) for a in arguments], input=input, prog_name="structgen")
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return SimpleNamespace(code=result.exit_code, out=result.stdout, err=result.stderr,
-                               json=lambda: json.loads(result.stdout))
-
-    return call
+    return run_command
 
 
 @pytest.fixture
