@@ -171,7 +171,10 @@ def _esc_step(lb, s, b):
 
 @_jit
 def _escape_range(lb, s, second, end):
-    """First label (or, with `end`, the one after the last) still reachable from inside an escape of a trie; `second`: see lx_range2."""
+    """First label (with `end`: the one after the last) reachable from inside an escape of a trie.
+
+    `second` asks for the other range, see ``lx_range2``.
+    """
     p, e = ld64(s, S_DATA) & (TRIE_BASE - 1), ld64(s, S_LEN)
     phase, k, v, high = e & 7, e >> 3 & 3, e >> 5 & 0xFFFF, e >> 24
     if phase >= 2:

@@ -175,7 +175,8 @@ def _out_of_escape(lexer: "Lexer", base: int, e: int, allowed, minimal: bool) ->
         a, c = (v << 4 * (4 - k), (v + 1 << 4 * (4 - k)) - 1) if phase == 4 else (0xDC00, 0xDFFF)
         _points(lexer, base, start + max(a, 0xDC00), start + min(c, 0xDFFF), found)
         lead = {2: "\\u", 3: "u", 4: ""}[phase]
-        ways = [((lead + f"{0xDC00 + (cp & 0x3FF):04X}"[k if phase == 4 else 0:]).encode(), t) for t, cp in found.items()]
+        typed = k if phase == 4 else 0
+        ways = [((lead + f"{0xDC00 + (cp & 0x3FF):04X}"[typed:]).encode(), t) for t, cp in found.items()]
     best = None
     for text, t in ways:
         rest = _find(lexer, t, allowed) if t >= 0 else None

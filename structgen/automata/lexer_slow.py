@@ -20,7 +20,9 @@ from .lexer_kernels import (
     O_STEP, O_STEP_MISS, O_WORDS, RTRIE_BASE, S_JMAP, S_KIND, TRIE_BASE, ld16, ld32, ld64, ld8, lx_anylen, lx_escape,
     lx_label, lx_range, lx_range2, lx_rep, lx_step, st32, st64, _go, _jit)
 from .lexer_states import _add_words, _any, _any_next, _rehash, _room, _row, _trie
-from .lexer_products import _alive, _answer, _decoded, _dfa_close, _dfa_start, _dfa_succ, _prod_close, _prod_label, _prod_succ, _quick, _start_product
+from .lexer_products import (
+    _alive, _answer, _decoded, _dfa_close, _dfa_start, _dfa_succ, _prod_close, _prod_label, _prod_succ, _quick,
+    _start_product)
 from .lexer_escapes import _esc_open, _esc_step, _escape_range, _hex_alive, _point, _some
 from .lexer_build import _distances, _given, _new_dfa, _new_product, _prepare, _raw_any, _shortest
 

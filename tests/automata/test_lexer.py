@@ -210,6 +210,8 @@ def test_invalid_text_is_refused(lang):
     q = lex.add_string(lang)
     for bad in (b"\\ud800", b"\\udc00", b"\\ud83d\\u0041", b"\\ud83dx", b"\\ud83d\\ud83d", b"\xed\xa0\x80", b"\xc0\x80",
                 b"\xf5", b"\xf4\x90", b"\xe0\x80", b"\x1f", b"\n", b'"', b"\\x", b"\\u00g", b"\x80", b"\xff"):
+        fresh = Lexer()                        # nothing stepped before: no memo row yet
+        assert (fresh.run(fresh.add_string(lang), bad) >= 0) == (bad == b"\\ud800")
         state = lex.run(q, bad)
         assert state < 0 or lex.label(state) < 0 and bad == b"\\ud800"
     raw = Lexer()
