@@ -557,8 +557,11 @@ class Validator:
                               "documents as registry={uri: schema}") from None
         except UnknownType as err:
             raise SchemaError(f"type: {err.type!r} is not a JSON type", keyword="type") from None
-        except RecursionError:
-            raise _too_deep("instance, or of a $ref that leads to itself,") from None
+        except BaseException as err:
+            # the registry's persistent maps turn a RecursionError inside them into a panic
+            if isinstance(err, RecursionError) or type(err).__name__ == "PanicException":
+                raise _too_deep("instance, or of a $ref that leads to itself,") from None
+            raise
         return out
 
     def _ref_pointer(self, ref: str) -> str:

@@ -32,7 +32,8 @@ def expected(scores, allowed, rows):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("columns,vocab", [(64, 64), (100, 100), (1000, 977), (977, 1000), (37, 5), (2, 2)])
+@pytest.mark.parametrize("columns,vocab", [(64, 64), (100, 100), (1000, 977), (977, 1000), (37, 5), (2, 2), (960, 960), (1024, 970), (970, 1024),
+                                           (64, 200)])
 def test_all_ways_agree_with_indexing(dtype, columns, vocab, monkeypatch):
     rng = np.random.default_rng(columns * 7 + vocab)
     masker = ScoreMasker()
@@ -106,11 +107,11 @@ def test_buffers_are_reused_only_when_free():
 
 def test_only_token():
     bits = allocate_bitmask(1, 200)
-    words = bits.view(np.uint32)
+    words = bits.view(np.uint64)
     assert only_token(words, 0) == -1
     for t in (0, 31, 32, 63, 199):
         words[:] = 0
-        words[0, t // 32] = np.uint32(1 << (t % 32))
+        words[0, t // 64] = np.uint64(1 << (t % 64))
         assert only_token(words, 0) == t
-        words[0, 2] |= np.uint32(0b110)
+        words[0, 2] |= np.uint64(0b110)
         assert only_token(words, 0) == -1
