@@ -418,7 +418,7 @@ class Validator:
 
     Parameters
     ----------
-    schema : dict, bool, JSON text, path, or Python type
+    schema : dict, bool, JSON text, path, Python type or ``sg.JsonSchema``
         The schema; drafts 4 to 2020-12, by ``$schema``, 2020-12 by default.
     registry : mapping, optional
         Schemas that ``$ref`` may name, by URI.
@@ -439,12 +439,16 @@ class Validator:
 
     def __init__(self, schema: Any, *, registry: Optional[Mapping[str, Any]] = None,
                  format: Union[str, Mapping[str, bool]] = "assert"):
+        from .constraints import JsonSchema
+
         if isinstance(format, str):
             if format not in ("assert", "annotate"):
                 raise StructgenError(f"format is 'assert', 'annotate' or a dict, not {format!r}")
             default, overrides = format == "assert", ()
         else:
             default, overrides = True, tuple(sorted(format.items()))
+        if isinstance(schema, JsonSchema):
+            schema, registry = schema.schema, schema.registry if registry is None else registry
         try:
             self.schema = _exact(_read(schema))
         except _BadText as err:
@@ -597,17 +601,13 @@ def _too_deep(what: str) -> LimitError:
 
 def _read(schema: Any) -> Any:
     """The schema as a dict or bool, whatever names it."""
-    from .frontends.json_schema.read import read_schema
+    from .frontends.json_schema import read_schema
+    from .frontends.python_types import builder_schema, is_python_type, type_schema
 
-    if schema is None or isinstance(schema, (dict, bool, str, bytes)) or hasattr(schema, "read_bytes"):
-        return read_schema(schema)
-    from pydantic import TypeAdapter
-    from pydantic.errors import PydanticUserError
-
-    try:
-        return TypeAdapter(schema).json_schema()
-    except PydanticUserError as err:
-        raise SchemaError(f"no JSON Schema for {schema!r}: {err}") from None
+    if is_python_type(schema):
+        return type_schema(schema)[0]
+    built = builder_schema(schema)
+    return read_schema(schema) if built is None else built
 
 
 def validate(schema: Any, instance: Any, *, registry: Optional[Mapping[str, Any]] = None,

@@ -72,7 +72,7 @@ ExtraOption = Annotated[Optional[Extra], typer.Option(
     "--extra", help="Undeclared keys: as the schema says, or never. [default: schema; closed for Python types]")]
 WhitespaceOption = Annotated[Optional[str], typer.Option(
     "--whitespace", metavar="POLICY",
-    help="White space between tokens of JSON: flexible, compact, json.dumps or a regex. [default: flexible]")]
+    help="White space between tokens of JSON: flexible, compact or json.dumps. [default: flexible]")]
 NumbersOption = Annotated[Optional[Numbers], typer.Option("--numbers", help="Spellings of numbers. [default: all]")]
 EscapesOption = Annotated[Optional[Escapes], typer.Option("--escapes", help="Spellings of strings. [default: all]")]
 FormatOption = Annotated[Optional[FormatMode], typer.Option(

@@ -171,6 +171,37 @@ def test_tokenizer_that_is_no_tokenizer(cli, write, tmp_path):
     assert cli("mask", schema).code == 2
 
 
+_DEEP = '{"items":' * 10_000 + "{}" + "}" * 10_000
+_COMMANDS = {"validate": ("validate", "{schema}"), "explain": ("explain", "{schema}"), "match": ("match", "{schema}", "1"),
+             "mask": ("mask", "{schema}", "-t", "bytes"), "compile": ("compile", "{schema}", "-t", "bytes", "-o", "{out}"),
+             "generate": ("generate", "-m", "tiny", "-s", "{schema}")}
+
+
+@pytest.mark.parametrize("command", _COMMANDS)
+@pytest.mark.parametrize("content, code, told", [
+    ('{"type": "integer",\n "minimum": }', 3, "line 2, column 13"), ("", 3, "line 1, column 1"),
+    ('{"minimum": Infinity}', 3, "line 1, column 13"), ("[1, 2]", 3, "object or a boolean"),
+    (b"\xff\xfe\x00", 3, None), (b"\x00" * 100, 3, None), (_DEEP, 5, "deep"),
+    ('{"items": {"type": "integr"}}', 3, "#/items/type"), ('{"$ref": "#/$defs/nope"}', 3, "#/$ref"),
+    ('{"$ref": "https://example.org/x.json"}', 3, "example.org"), ('{"pattern": "(a"}', 3, "#/pattern"),
+    ('{"minLength": -1}', 3, "minLength"), ('{"required": "name"}', 3, "required")])
+def test_bad_schema_whatever_the_command(cli, write, tmp_path, command, content, code, told):
+    schema = write("s.json", content)
+    arguments = [a.format(schema=schema, out=tmp_path / "o") for a in _COMMANDS[command]]
+    done = cli(*arguments, input="1")
+    assert done.code == code
+    assert "Traceback" not in done.err and done.out == ""
+    assert told is None or told in done.err
+
+
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_schema_that_cannot_be_read(cli, tmp_path, command):
+    for schema in (tmp_path, tmp_path / "none.json", "no.such.module:Name", tmp_path / "none.py:Name"):
+        arguments = [a.format(schema=schema, out=tmp_path / "o") for a in _COMMANDS[command]]
+        done = cli(*arguments, input="1")
+        assert done.code == 4 and done.err.startswith("error: ") and done.out == ""
+
+
 def test_compile(cli, write, tmp_path):
     import structgen
 
