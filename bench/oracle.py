@@ -200,5 +200,6 @@ class Oracle:
         if not errors:
             return Verdict(True)
         clauses = [_explain(e) for e in errors]
-        problem = f"{errors[0].message[:200]} (at {errors[0].json_path}, {'/'.join(map(str, errors[0].schema_path))[:200]})"
+        where = "/".join(map(str, errors[0].schema_path))
+        problem = f"{errors[0].message[:200]} (at {errors[0].json_path}, {where[:200]})"
         return Verdict(False, problem, None if None in clauses else clauses[0])

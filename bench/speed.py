@@ -272,7 +272,8 @@ def main() -> int:
                 print(f"  {r['ttfm'] / 1e3:10.1f}  {names[r['i']]}")
             print(f"{ours}, slowest tokens (µs):")
             for r in sorted(rows, key=lambda r: -max(r["tbm"], default=0))[:args.worst]:
-                print(f"  {max(r['tbm'], default=0) / 1e3:10.1f}  {names[r['i']]} (schema mean {np.mean(r['tbm'] or [0]) / 1e3:.2f})")
+                mean = np.mean(r["tbm"] or [0]) / 1e3
+                print(f"  {max(r['tbm'], default=0) / 1e3:10.1f}  {names[r['i']]} (schema mean {mean:.2f})")
     if "ours-any" in results and args.peer in results:
         return status
     print("no bar was checked: it needs ours-any and the peer", file=sys.stderr)

@@ -157,7 +157,8 @@ def main() -> int:
     if not args.no_ours:
         if not args.no_cold:
             with tempfile.TemporaryDirectory() as tmp:
-                cold = {**env, "NUMBA_CACHE_DIR": os.path.join(tmp, "numba"), "STRUCTGEN_CACHE": os.path.join(tmp, "sg")}
+                cold = {**env, "NUMBA_CACHE_DIR": os.path.join(tmp, "numba"),
+                        "STRUCTGEN_CACHE": os.path.join(tmp, "sg")}
                 one = child(CHILD, {**job, "tokens": tokens}, cold)
                 two = child(CHILD, {**job, "tokens": tokens}, cold)
             print(f"empty caches: first mask after {one['first']:.2f} s, every kernel after {one['all']:.2f} s; "
@@ -169,7 +170,8 @@ def main() -> int:
             print(f"  structgen imported {runs[0]['heavy']}: FAILED")
             status = 1
         first, imported = (statistics.median(r[k] for r in runs) for k in ("first", "import"))
-        print(f"caches in place: import {imported:.3f} s, first mask of a new schema {first:.3f} s (median of {len(runs)})")
+        print(f"caches in place: import {imported:.3f} s, first mask of a new schema {first:.3f} s "
+              f"(median of {len(runs)})")
         check("import structgen", imported, IMPORT_BAR)
         check("import to first mask", first, WARM_BAR)
     peer_names = [x for x in args.peers.split(",") if x]

@@ -27,7 +27,7 @@ from itertools import combinations
 from typing import Any, Iterator, Optional
 
 from ..errors import LimitError
-from ..grammar.ir import ArrayAlt, JsonGrammar, ObjectAlt
+from ..grammar.ir import ArrayAlt, JsonGrammar
 from ..grammar.strings import Pattern
 from .numbers import number_machine
 from .strings import ConjMachine, KeyMachine, _nfa, decoded, possible
@@ -146,7 +146,7 @@ class Configurations:
                     machine = self._conjs[conj] = ConjMachine(conj)
                 if machine.live(machine.start):
                     yield rest + (("str", machine, machine.start, b""),)
-        if b == ord("[") and len(rest) >= 0:
+        if b == ord("["):
             for alt in node.arrays:
                 yield self._gap(rest + (("arr", alt, 0, "first"),), b)
         if b == ord("{"):

@@ -9,7 +9,7 @@ end of a text.
 
 from __future__ import annotations
 
-from typing import Iterable, Optional, Union
+from typing import Optional, Union
 
 import numpy as np
 
@@ -267,11 +267,3 @@ class ReferenceMatcher:
                                  place="reference completion", limit=self.fuel)
             level = nxt
         raise MatcherError("nothing completes this text")
-
-
-def languages_agree(texts: Iterable[bytes], a: ReferenceMatcher, b: ReferenceMatcher) -> bool:
-    """Do both accept the same of `texts`? (A helper for tests.)"""
-    def verdict(m: ReferenceMatcher, text: bytes) -> bool:
-        configs = m._run(m.relation.start(), text)
-        return m.relation.accepts(configs)
-    return all(verdict(a, t) == verdict(b, t) for t in texts)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from structgen.errors import LimitError, MatcherError
-from structgen.grammar.ir import (ANY_NUMBER, ArrayAlt, Extra, NumAlt, ObjectAlt, Options, TextGrammar,
+from structgen.grammar.ir import (ArrayAlt, Extra, NumAlt, ObjectAlt, Options, TextGrammar,
                                   ValueNode)
-from structgen.grammar.strings import ANY_STRING, Length, Literals, Pattern, literal_lang
+from structgen.grammar.strings import Length, Literals, Pattern, literal_lang
 from structgen.reference import ReferenceMatcher
 
 from tests.support.ir_enumerate import ListGrammar, texts
@@ -89,7 +89,8 @@ def random_object(rng: random.Random, nodes: list[int]) -> ObjectAlt | None:
             extra = Extra(atoms, labels.__getitem__, len(allowed))
     deps = ()
     if n >= 2 and rng.random() < 0.5:
-        deps = tuple((i, tuple(sorted(rng.sample(range(n), rng.randint(1, n - 1))))) for i in rng.sample(range(n), rng.randint(1, n)))
+        deps = tuple((i, tuple(sorted(rng.sample(range(n), rng.randint(1, n - 1)))))
+                     for i in rng.sample(range(n), rng.randint(1, n)))
     lo = rng.choice([0, 0, 1, 2])
     hi = rng.choice([None, None, lo, lo + 1])
     if hi is None and extra is not None:
