@@ -99,10 +99,10 @@ class _Masks:
             raise StructgenError(f"constraints compiled for different vocabularies (sizes {sorted(sizes)})")
         self.size = sizes.pop() if sizes else 0
         self.bits = allocate_bitmask(len(rows), self.size)
-        self.words = self.bits.view(np.uint32)
-        self.ends = np.zeros(self.bits.shape[1], dtype=np.uint32)
+        self.words = self.bits.view(np.uint64)
+        self.ends = np.zeros(self.words.shape[1], dtype=np.uint64)
         for token in next((r.eos for r in rows if r.vocabulary is not None), ()):
-            self.ends[token // 32] |= np.uint32(1 << (token % 32))
+            self.ends[token // 64] |= np.uint64(1 << (token % 64))
 
     def fill(self, rows: Sequence[Row]) -> None:
         """Refill the masks of these rows."""
@@ -316,18 +316,18 @@ def _choose(rows: Sequence[Row], scores: torch.Tensor, masks: _Masks, params: Sa
 
     clock = time.perf_counter()
     where = np.array([FREE if r.matcher is None else r.index for r in rows], dtype=np.int32)
-    status = mask_inplace(scores, masks.bits, where, masks.size)
+    bad = mask_inplace(scores, masks.bits, where, masks.size)
     if total is not None:
         if raw is not None:
             mask_inplace(raw, masks.bits, where, masks.size)
         kept = torch.logsumexp((scores if raw is None else raw).double(), dim=1) - total
     _spend(rows, "constraint", clock)
-    for k in np.flatnonzero(status):
+    for k, verdict in bad:
         row = rows[k]
         place = f"row {row.index}, after {len(row.tokens)} tokens"
-        if status[k] == NOT_A_NUMBER:
+        if verdict == NOT_A_NUMBER:
             raise ModelError(f"the model gave NaN scores ({place})")
-        assert status[k] == ALL_MASKED
+        assert verdict == ALL_MASKED
         raise MatcherError(f"the model gives probability zero to every token that may follow ({place})",
                            hint="does the tokenizer belong to the model?")
 

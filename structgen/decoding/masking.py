@@ -21,6 +21,8 @@ size are never allowed.
 
 from __future__ import annotations
 
+from typing import Sequence
+
 import numpy as np
 import torch
 from numba import njit
@@ -41,53 +43,51 @@ _TWINS = {
     torch.bfloat16: (torch.int16, np.int16, -0x0080, 0x7F80),
 }
 
-_DE_BRUIJN = np.zeros(32, dtype=np.uint8)
-for _i in range(32):
-    _DE_BRUIJN[((0x077CB531 << _i) & 0xFFFFFFFF) >> 27] = _i
+_DE_BRUIJN = np.zeros(64, dtype=np.uint8)
+for _i in range(64):
+    _DE_BRUIJN[((0x03F79D71B4CB0A89 << _i) & 0xFFFFFFFFFFFFFFFF) >> 58] = _i
+
+_ONE = np.uint64(1)
 
 
 @njit(nogil=True, cache=True, inline="always")
 def _lowest(word):
-    """Index of the lowest set bit of a non-zero 32-bit word (held in 64 bits)."""
-    low = word & -word
-    return np.int64(_DE_BRUIJN[((low * 0x077CB531) & 0xFFFFFFFF) >> 27])
+    """Index of the lowest set bit of a non-zero uint64."""
+    low = word & (~word + np.uint64(1))
+    return np.int64(_DE_BRUIJN[(low * np.uint64(0x03F79D71B4CB0A89)) >> np.uint64(58)])
 
 
 @njit(nogil=True, cache=True)
-def _count(row, words):
+def _at_most(row, bound):
+    """The number of bits set in `row`, or something above `bound` if there are more."""
     total = np.int64(0)
-    for w in range(words):
-        v = row[w]
-        v = v - ((v >> np.uint32(1)) & np.uint32(0x55555555))
-        v = (v & np.uint32(0x33333333)) + ((v >> np.uint32(2)) & np.uint32(0x33333333))
-        v = (v + (v >> np.uint32(4))) & np.uint32(0x0F0F0F0F)
-        v = v + (v >> np.uint32(8))
-        total += np.int64((v + (v >> np.uint32(16))) & np.uint32(0x3F))
+    for start in range(0, row.shape[0], 128):
+        part = np.uint64(0)
+        for w in range(start, min(start + 128, row.shape[0])):
+            v = row[w]
+            v = v - ((v >> np.uint64(1)) & np.uint64(0x5555555555555555))
+            v = (v & np.uint64(0x3333333333333333)) + ((v >> np.uint64(2)) & np.uint64(0x3333333333333333))
+            v = (v + (v >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+            part += (v * np.uint64(0x0101010101010101)) >> np.uint64(56)
+        total += np.int64(part)
+        if total > bound:
+            break
     return total
 
 
 @njit(nogil=True, cache=True)
-def _word(row, w, limit):
-    """Word `w` of a bitmask row as int64, without the bits at or above `limit`."""
-    word = np.int64(row[w]) & 0xFFFFFFFF
-    if (w + 1) * 32 > limit:
-        word &= (np.int64(1) << (limit - w * 32)) - 1
-    return word
-
-
-@njit(nogil=True, cache=True)
-def _verdict(scores, row, limit, neg, expo):
+def _verdict(scores, row, neg, expo):
     """Look for an allowed token of finite score; stops at the first one."""
     nan = False
     top = np.int64(expo)
-    for w in range((limit + 31) // 32):
-        word = _word(row, w, limit)
+    for w in range(row.shape[0]):
+        word = row[w]
         while word:
-            value = np.int64(scores[w * 32 + _lowest(word)])
-            word &= word - 1
+            value = np.int64(scores[w * 64 + _lowest(word)])
+            word &= word - _ONE
             if value == neg:
                 continue
-            # drop the sign without leaving the type's own width
+            # the sign is dropped without leaving the type's own width
             if (value & (top | (top - 1))) > top:
                 nan = True
                 continue
@@ -96,126 +96,155 @@ def _verdict(scores, row, limit, neg, expo):
 
 
 @njit(nogil=True, cache=True)
-def _forbid(scores, row, limit, neg):
+def _forbid(scores, row, neg):
     """Write `neg` wherever `row` does not allow the token."""
     n = scores.shape[0]
-    for w in range((limit + 31) // 32):
-        base = w * 32
-        word = _word(row, w, limit)
-        last = min(base + 32, n)
-        if word == 0:
+    for w in range(row.shape[0]):
+        base = w * 64
+        gone = ~row[w]
+        if gone == 0:
+            continue
+        last = min(base + 64, n)
+        if row[w] == 0:
             for t in range(base, last):
                 scores[t] = neg
             continue
-        gone = ~word & 0xFFFFFFFF
-        if last - base < 32:
-            gone &= (np.int64(1) << (last - base)) - 1
+        if last - base < 64:
+            if last <= base:
+                break
+            gone &= (_ONE << np.uint64(last - base)) - _ONE
         while gone:
             scores[base + _lowest(gone)] = neg
-            gone &= gone - 1
-    for t in range(((limit + 31) // 32) * 32, n):
+            gone &= gone - _ONE
+    for t in range(min(row.shape[0] * 64, n), n):
         scores[t] = neg
 
 
 @njit(nogil=True, cache=True)
-def _mask_inplace(scores, bits, rows, vocab, neg, expo, status):
-    limit = min(scores.shape[1], vocab)
+def _mask_inplace(scores, bits, rows, neg, expo, status):
+    sparse = scores.shape[1] // 16
+    bad = 0
     for r in range(scores.shape[0]):
         status[r] = 0
-        if rows[r] >= 0:
-            row = bits[rows[r]]
-            status[r] = _verdict(scores[r], row, limit, neg, expo)
-            words = (limit + 31) // 32
-            kept = _count(row, words)
-            if kept * 16 > limit:
-                _forbid(scores[r], row, limit, neg)
-                continue
-            # few tokens: save them, fill the row in one go, put them back
-            values = np.empty(kept, scores.dtype)
-            k = 0
-            for w in range(words):
-                word = _word(row, w, limit)
-                while word:
-                    values[k] = scores[r, w * 32 + _lowest(word)]
-                    k += 1
-                    word &= word - 1
-            scores[r, :] = neg
-            k = 0
-            for w in range(words):
-                word = _word(row, w, limit)
-                while word:
-                    scores[r, w * 32 + _lowest(word)] = values[k]
-                    k += 1
-                    word &= word - 1
+        if rows[r] < 0:
+            continue
+        row = bits[rows[r]]
+        line = scores[r]
+        status[r] = _verdict(line, row, neg, expo)
+        bad += status[r] != 0
+        kept = _at_most(row, sparse)
+        if kept > sparse:
+            _forbid(line, row, neg)
+            continue
+        # few tokens: save them, fill the row in one go, put them back
+        values = np.empty(kept, scores.dtype)
+        k = 0
+        for w in range(row.shape[0]):
+            word = row[w]
+            while word:
+                values[k] = line[w * 64 + _lowest(word)]
+                k += 1
+                word &= word - _ONE
+        for t in range(line.shape[0]):
+            line[t] = neg
+        k = 0
+        for w in range(row.shape[0]):
+            word = row[w]
+            while word:
+                line[w * 64 + _lowest(word)] = values[k]
+                k += 1
+                word &= word - _ONE
+    return bad
 
 
 @njit(nogil=True, cache=True)
-def _mask_into(src, dst, bits, rows, vocab, neg, expo, status, prev, clean):
+def _mask_into(src, dst, bits, rows, neg, expo, status, prev, clean):
     """Masked copy of `src` in `dst`.
 
     ``clean[r]`` says that row r of `dst` is `neg` but for the tokens whose bits
     are set in ``prev[r]``; it lets a sparse row be written without touching the
     rest.
     """
-    n = src.shape[1]
-    limit = min(n, vocab)
-    words = (limit + 31) // 32
+    sparse = src.shape[1] // 16
+    bad = 0
     for r in range(src.shape[0]):
         status[r] = 0
-        if rows[r] < 0:
-            dst[r, :] = src[r, :]
+        line, out = src[r], dst[r]
+        dense = rows[r] < 0
+        if not dense:
+            row = bits[rows[r]]
+            status[r] = _verdict(line, row, neg, expo)
+            bad += status[r] != 0
+            dense = _at_most(row, sparse) > sparse
+        if dense:
+            for t in range(line.shape[0]):          # (a slice assignment is four times slower)
+                out[t] = line[t]
+            if rows[r] >= 0:
+                _forbid(out, bits[rows[r]], neg)
             clean[r] = False
             continue
-        row = bits[rows[r]]
-        status[r] = _verdict(src[r], row, limit, neg, expo)
-        if _count(row, words) * 16 > limit:
-            dst[r, :] = src[r, :]
-            _forbid(dst[r], row, limit, neg)
-            clean[r] = False
-            continue
+        before = prev[r]
         if clean[r]:
-            for w in range(words):
-                word = np.int64(prev[r, w])
+            for w in range(before.shape[0]):
+                word = before[w]
                 while word:
-                    dst[r, w * 32 + _lowest(word)] = neg
-                    word &= word - 1
+                    out[w * 64 + _lowest(word)] = neg
+                    word &= word - _ONE
         else:
-            dst[r, :] = neg
+            for t in range(out.shape[0]):
+                out[t] = neg
             clean[r] = True
-        for w in range(words):
-            word = _word(row, w, limit)
-            prev[r, w] = word
+        for w in range(before.shape[0]):
+            word = row[w]
+            before[w] = word
             while word:
-                t = w * 32 + _lowest(word)
-                dst[r, t] = src[r, t]
-                word &= word - 1
+                t = w * 64 + _lowest(word)
+                out[t] = line[t]
+                word &= word - _ONE
+    return bad
 
 
 @njit(nogil=True, cache=True)
 def only_token(bits, row):
     """The one token that ``bits[row]`` allows, or -1 if it allows none or several.
 
-    `bits` is the bitmask seen as uint32.
+    `bits` is the bitmask seen as uint64.
     """
     found = np.int64(-1)
     for w in range(bits.shape[1]):
-        word = np.int64(bits[row, w])
+        word = bits[row, w]
         if word:
-            if found >= 0 or word & (word - 1):
+            if found >= 0 or word & (word - _ONE):
                 return np.int64(-1)
-            found = w * 32 + _lowest(word)
+            found = w * 64 + _lowest(word)
     return found
 
 
 def allocate_bitmask(rows: int, vocab_size: int) -> np.ndarray:
-    """An int32 bitmask of `rows` rows that allows nothing.
+    """An int32 bitmask of `rows` rows that allows nothing, of even width.
+
+    The kernels here read 64 bits at a time.
 
     Examples
     --------
-    >>> allocate_bitmask(2, 100).shape
+    >>> allocate_bitmask(2, 70).shape
     (2, 4)
     """
-    return np.zeros((rows, (vocab_size + 31) // 32), dtype=np.int32)
+    return np.zeros((rows, (vocab_size + 63) // 64 * 2), dtype=np.int32)
+
+
+def _words(bitmask: np.ndarray, columns: int, vocab_size: int) -> np.ndarray:
+    """The bitmask as uint64 words without bits at or above `columns`; usually a view."""
+    if columns >= vocab_size and bitmask.shape[1] % 2 == 0 and bitmask.flags.c_contiguous:
+        return bitmask.view(np.uint64)
+    limit = min(columns, vocab_size)
+    copy = allocate_bitmask(bitmask.shape[0], limit)
+    width = min(copy.shape[1], bitmask.shape[1])
+    copy[:, :width] = bitmask[:, :width]
+    words = copy.view(np.uint64)
+    if limit % 64:
+        words[:, -1] &= np.uint64((1 << (limit % 64)) - 1)
+    return words
 
 
 def unpack_bitmask(bits: torch.Tensor, rows: torch.Tensor, columns: int) -> torch.Tensor:
@@ -245,8 +274,16 @@ def _twin(scores: torch.Tensor) -> tuple[np.ndarray, int, int] | None:
     return scores.view(twin[0]).numpy(), twin[2], twin[3]
 
 
-def _masked_by_torch(scores: torch.Tensor, bits: np.ndarray, rows: np.ndarray, vocab: int,
-                     status: np.ndarray) -> torch.Tensor:
+#: rows that went wrong: (row, verdict)
+Bad = Sequence[tuple[int, int]]
+
+
+def _listed(status: np.ndarray) -> Bad:
+    return [(int(r), int(status[r])) for r in np.flatnonzero(status)]
+
+
+def _masked_by_torch(scores: torch.Tensor, bits: np.ndarray, rows: np.ndarray,
+                     vocab: int) -> tuple[torch.Tensor, Bad]:
     """The same on any device, with torch operations; one synchronisation."""
     device = scores.device
     row_map = torch.from_numpy(rows.astype(np.int64))
@@ -263,12 +300,11 @@ def _masked_by_torch(scores: torch.Tensor, bits: np.ndarray, rows: np.ndarray, v
     best = out.max(dim=1).values            # NaN wins a maximum
     verdict = torch.where(best.isnan(), NOT_A_NUMBER, torch.where(best == float("-inf"),
                                                                   ALL_MASKED, OK))
-    status[:] = torch.where(row_map < 0, OK, verdict).cpu().numpy()
-    return out
+    return out, _listed(torch.where(row_map < 0, OK, verdict).cpu().numpy())
 
 
 def mask_inplace(scores: torch.Tensor, bitmask: np.ndarray, rows: np.ndarray,
-                 vocab_size: int) -> np.ndarray:
+                 vocab_size: int) -> Bad:
     """Write ``-inf`` into `scores` wherever its row's mask does not allow the token.
 
     Parameters
@@ -276,7 +312,8 @@ def mask_inplace(scores: torch.Tensor, bitmask: np.ndarray, rows: np.ndarray,
     scores : torch.Tensor
         Floating point, ``(batch, columns)``; written to.
     bitmask : numpy.ndarray
-        int32, ``(any, ceil(vocab_size / 32))``.
+        int32, ``(any, width)``, without bits at or above `vocab_size`; one of another
+        layout than :func:`allocate_bitmask` gives is copied.
     rows : numpy.ndarray
         int32, for each row of `scores` the row of `bitmask`, or ``FREE``.
     vocab_size : int
@@ -284,26 +321,27 @@ def mask_inplace(scores: torch.Tensor, bitmask: np.ndarray, rows: np.ndarray,
 
     Returns
     -------
-    numpy.ndarray
-        A verdict a row: ``OK``, ``ALL_MASKED`` or ``NOT_A_NUMBER``.
+    sequence of (int, int)
+        Rows that went wrong, each with ``ALL_MASKED`` or ``NOT_A_NUMBER``.
 
     Examples
     --------
     >>> scores = torch.zeros(1, 4)
-    >>> mask_inplace(scores, np.array([[0b0101]], np.int32), np.zeros(1, np.int32), 4).tolist()
-    [0]
+    >>> mask_inplace(scores, np.array([[0b0101, 0]], np.int32), np.zeros(1, np.int32), 4)
+    ()
     >>> scores
     tensor([[0., -inf, 0., -inf]])
     """
-    status = np.zeros(scores.shape[0], dtype=np.int8)
     if scores.is_contiguous():
         twin = _twin(scores)
         if twin is not None:
             view, neg, expo = twin
-            _mask_inplace(view, bitmask.view(np.uint32), rows, vocab_size, neg, expo, status)
-            return status
-    scores.copy_(_masked_by_torch(scores, bitmask, rows, vocab_size, status))
-    return status
+            status = np.empty(scores.shape[0], dtype=np.int8)
+            words = _words(bitmask, scores.shape[1], vocab_size)
+            return _listed(status) if _mask_inplace(view, words, rows, neg, expo, status) else ()
+    out, bad = _masked_by_torch(scores, bitmask, rows, vocab_size)
+    scores.copy_(out)
+    return bad
 
 
 # Counts the tensors (views included) that share a storage.  Without it buffers
@@ -317,8 +355,9 @@ class _Buffer:
     def __init__(self, shape: tuple[int, int], dtype: torch.dtype, words: int):
         self.tensor = torch.empty(shape, dtype=dtype)
         self.view = _twin(self.tensor)[0]
-        self.prev = np.zeros((shape[0], words), dtype=np.uint32)
+        self.prev = np.zeros((shape[0], words), dtype=np.uint64)
         self.clean = np.zeros(shape[0], dtype=np.bool_)
+        self.status = np.empty(shape[0], dtype=np.int8)
         self.address = self.tensor.untyped_storage()._cdata
         self.idle = -1 if _storage_uses is None else _storage_uses(self.address)
 
@@ -346,14 +385,15 @@ class ScoreMasker:
 
     def __init__(self) -> None:
         self._ring: list[_Buffer] = []
+        self._key: tuple = ()
         self._next = 0
 
     def _buffer(self, scores: torch.Tensor, words: int) -> _Buffer:
-        shape = (scores.shape[0], scores.shape[1])
-        ring = self._ring
-        if ring and (ring[0].view.shape != shape or ring[0].tensor.dtype != scores.dtype
-                     or ring[0].prev.shape[1] != words):
+        shape, ring = tuple(scores.shape), self._ring
+        key = (shape, scores.dtype, words)
+        if key != self._key:
             ring.clear()
+            self._key = key
         for step in range(len(ring)):
             buffer = ring[(self._next + step) % len(ring)]
             if buffer.free():
@@ -368,15 +408,14 @@ class ScoreMasker:
         return buffer
 
     def __call__(self, scores: torch.Tensor, bitmask: np.ndarray, rows: np.ndarray,
-                 vocab_size: int) -> tuple[torch.Tensor, np.ndarray]:
-        """The masked scores, and a verdict a row; arguments as for :func:`mask_inplace`."""
-        status = np.zeros(scores.shape[0], dtype=np.int8)
+                 vocab_size: int) -> tuple[torch.Tensor, Bad]:
+        """The masked scores, and rows that went wrong; as for :func:`mask_inplace`."""
         twin = _twin(scores if scores.is_contiguous() else scores.contiguous())
         if twin is None:
-            return _masked_by_torch(scores, bitmask, rows, vocab_size, status), status
+            return _masked_by_torch(scores, bitmask, rows, vocab_size)
         view, neg, expo = twin
-        buffer = self._buffer(scores, bitmask.shape[1])
-        _mask_into(view, buffer.view, bitmask.view(np.uint32), rows, vocab_size, neg, expo, status,
-                   buffer.prev, buffer.clean)
+        words = _words(bitmask, view.shape[1], vocab_size)
+        buffer = self._buffer(scores, words.shape[1])
+        bad = _mask_into(view, buffer.view, words, rows, neg, expo, buffer.status, buffer.prev, buffer.clean)
         # a new view, so that whoever holds it shows in the storage's count
-        return buffer.tensor.view(buffer.view.shape), status
+        return buffer.tensor.view(view.shape), _listed(buffer.status) if bad else ()

@@ -31,7 +31,7 @@ import torch
 from numba import njit
 
 from ..errors import MatcherError, ModelError, StructgenError
-from .masking import ALL_MASKED, FREE, NOT_A_NUMBER, ScoreMasker, allocate_bitmask, mask_inplace
+from .masking import ALL_MASKED, FREE, NOT_A_NUMBER, Bad, ScoreMasker, allocate_bitmask, mask_inplace
 from .rows import fill_rows
 
 if TYPE_CHECKING:
@@ -67,6 +67,16 @@ def _match(new, old, old_length, group_new, group_old):
             if n == limit:
                 break
     return best, length
+
+
+@njit(nogil=True, cache=True)
+def _extends(new, old, length):
+    """Do the first `length` columns of `new` equal those of `old`?"""
+    for r in range(new.shape[0]):
+        for n in range(length):
+            if new[r, n] != old[r, n]:
+                return False
+    return True
 
 
 class _Row:
@@ -202,6 +212,7 @@ class LogitsProcessor:
         self._ids: Optional[np.ndarray] = None      # (batch, capacity); columns < _length hold
         self._length = 0
         self._prompt = -1
+        self._plan: Optional[tuple[list, np.ndarray]] = None
         self._groups = np.zeros(0, dtype=np.int64)
 
     def clone(self) -> "LogitsProcessor":
@@ -236,7 +247,7 @@ class LogitsProcessor:
                      "canvas constraint" if scores.dim() == 3 else None)
         if scores.shape[0] != input_ids.shape[0]:
             raise ModelError(f"{input_ids.shape[0]} rows of input_ids but {scores.shape[0]} of scores")
-        ids = input_ids.numpy() if input_ids.device.type == "cpu" else input_ids.cpu().numpy()
+        ids = (input_ids if input_ids.device.type == "cpu" else input_ids.cpu()).contiguous().numpy()
         self._sync(ids)
         return self._mask(scores)
 
@@ -247,32 +258,34 @@ class LogitsProcessor:
         batch, length = ids.shape
         old = self._length
         if self._ids is not None and len(self._rows) == batch and length == old + 1 \
-                and np.array_equal(ids[:, :old], self._ids[:, :old]):
+                and _extends(ids, self._ids, old):
             self._step(ids)
             return
         self._resync(ids)
 
     def _step(self, ids: np.ndarray) -> None:
         """The usual call: every row has a token more."""
-        column = ids[:, -1]
         refused = []
-        before = [row.count for row in self._rows]
-        for r, (row, token) in enumerate(zip(self._rows, column.tolist())):
+        for r, (row, token) in enumerate(zip(self._rows, ids[:, -1].tolist())):
+            if row.done or row.dead:
+                continue
             if not row.advance((token,), self._eos):
                 refused.append(r)
+            if row.done or row.dead:
+                self._plan = None
         if refused:
             try:
                 self._check_dead(self._rows, refused, ids)
             except MatcherError:
-                for row, count in zip(self._rows, before):      # a failed call changes nothing
-                    row.rewind(count)
+                for row in self._rows:      # a failed call changes nothing
+                    row.rewind(self._length - self._prompt)
                 raise
         if ids.shape[1] > self._ids.shape[1]:
             wider = np.empty((ids.shape[0], 2 * ids.shape[1] + 64), dtype=np.int64)
             wider[:, :self._length] = self._ids[:, :self._length]
             self._ids = wider
-        self._ids[:, ids.shape[1] - 1] = column
-        self._length = ids.shape[1]
+        self._ids[:, self._length] = ids[:, -1]
+        self._length += 1
 
     def _check_dead(self, rows: list[_Row], refused: list[int], ids: np.ndarray) -> None:
         """Raise if a prompt whose row has just died has no row left.
@@ -300,7 +313,7 @@ class LogitsProcessor:
                                  "rows must be a multiple of it")
         groups = np.arange(batch, dtype=np.int64) // (batch // len(self.compiled))
         if self._ids is not None and length >= self._prompt:
-            best, common = _match(np.ascontiguousarray(ids), self._ids, self._length, groups,
+            best, common = _match(ids, self._ids, self._length, groups,
                                   self._groups)
             grown = length - self._length
             if (common >= self._prompt).all():
@@ -352,56 +365,69 @@ class LogitsProcessor:
         self._length = length
         self._prompt = prompt
         self._groups = groups
+        self._plan = None
 
     # -- masking --------------------------------------------------------------------------
 
-    def _mask(self, scores: torch.Tensor) -> torch.Tensor:
+    def _planned(self) -> tuple[list, np.ndarray]:
+        """Which matchers fill which rows of the bitmask, and which row masks which scores.
+
+        Rows of the bitmask: the live matchers in order, and last of all one that
+        allows EOS only.  Made anew when rows come, go or close.
+        """
         rows = self._rows
-        # rows of the bitmask: the live ones in order, then one that allows EOS only
         if self._bitmask.shape[0] < len(rows) + 1:
             self._bitmask = allocate_bitmask(len(rows) + 1, self._size)
             for t in self._eos:
                 self._bitmask[-1].view(np.uint32)[t // 32] |= np.uint32(1 << (t % 32))
-        bitmask = self._bitmask
         where = np.empty(len(rows), dtype=np.int32)
-        live = []
+        live: list = []
         for r, row in enumerate(rows):
             if row.matcher is None:
                 where[r] = FREE
             elif row.closed:
-                where[r] = bitmask.shape[0] - 1
+                where[r] = self._bitmask.shape[0] - 1
             else:
                 where[r] = len(live)
                 live.append(row.matcher)
-        fill_rows(live, bitmask)
+        self._plan = live, where
+        return self._plan
+
+    def _mask(self, scores: torch.Tensor) -> torch.Tensor:
+        live, where = self._plan or self._planned()
+        bitmask = self._bitmask
+        if len(live) == 1:
+            live[0].fill_bitmask(bitmask, 0)
+        else:
+            fill_rows(live, bitmask)
         before = None
         if self.track_mass:
             before = torch.logsumexp(scores.double(), dim=1)
         if self.inplace:
-            status, out = mask_inplace(scores, bitmask, where, self._size), scores
+            out, bad = scores, mask_inplace(scores, bitmask, where, self._size)
         else:
-            out, status = self._masker(scores, bitmask, where, self._size)
-        if status.any():
-            self._complain(status, out)
+            out, bad = self._masker(scores, bitmask, where, self._size)
+        if bad:
+            self._complain(bad, out)
         if before is not None:
             kept = (torch.logsumexp(out.double(), dim=1) - before).tolist()
-            for row, value in zip(rows, kept):
+            for row, value in zip(self._rows, kept):
                 if not row.closed:
                     row.log_mass[row.count:] = [value]
         return out
 
-    def _complain(self, status: np.ndarray, out: torch.Tensor) -> None:
+    def _complain(self, bad: Bad, out: torch.Tensor) -> None:
         """Raise for rows without a choice, unless they are finished anyway."""
-        for r in np.flatnonzero(status):
+        for r, verdict in bad:
             row = self._rows[r]
             if row.closed:
                 # EOS itself is suppressed (say, by min_length): any token will do, padding
                 # follows; a row of -inf would break sampling
                 out[r, sorted(self._eos)] = 0.0
                 continue
-            if status[r] == NOT_A_NUMBER:
+            if verdict == NOT_A_NUMBER:
                 raise ModelError(f"row {r}: the model gave NaN scores")
-            assert status[r] == ALL_MASKED
+            assert verdict == ALL_MASKED
             raise MatcherError(
                 f"row {r}: every token that may follow (after {row.count} tokens) has score -inf",
                 hint="another logits processor or the model itself rules out all of them; "
