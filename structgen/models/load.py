@@ -64,11 +64,7 @@ def load(name: str | os.PathLike, *, device: Any = None, dtype: Any = None, toke
     """
     label = os.fspath(name)
     where = label
-    if label == "tiny":
-        from .tiny import tiny_model_folder
-
-        where = tiny_model_folder()
-    elif label in _EMBEDDED:
+    if label in _EMBEDDED:
         where = str(_DATA / label)
         if not (_DATA / label / "config.json").is_file():
             raise ModelError(f"this version of structgen comes without the model {label!r}",
@@ -79,6 +75,10 @@ def load(name: str | os.PathLike, *, device: Any = None, dtype: Any = None, toke
     except ImportError as error:
         raise ModelError(f"loading a model needs torch and transformers: {error}",
                          hint="pip install 'structgen[hf]'") from error
+    if label == "tiny":
+        from .tiny import tiny_model_folder
+
+        where = tiny_model_folder()
     if tokenizer is None or isinstance(tokenizer, (str, os.PathLike)):
         source = where if tokenizer is None else os.fspath(tokenizer)
         try:
