@@ -25,6 +25,7 @@ from numba import njit
 from ..automata import static_dfa as sd
 from ..automata import stack_kernels as sk
 from . import mask_kernels as mk
+from .table_store import NO_REGION, NOT_INSIDE, Parts, keep_parts, restore_parts, tails
 from .trie import TokenTrie
 
 if TYPE_CHECKING:
@@ -158,21 +159,43 @@ class TokenTables:
 
     # ---------------------------------------------------------------- build
     def _build(self) -> None:
-        table, accept = self.static, self.accept
-        blob = self.blob if self.blob.size else np.zeros(1, np.uint8)
-        self.blob = blob
+        if not self.blob.size:
+            self.blob = np.zeros(1, np.uint8)
+        self.depth = 4 + int((self.trie.nodes >> 8 & 0xFFFF).max())
+        stored = restore_parts(self.vocabulary)
+        parts = stored or self._tries()
+        self.struct, self.suffix = parts.struct, parts.suffix
+        self._cut_lists(parts.cuts)
+        self.fill_block(self._block)
+        if stored is None:
+            parts = self._regions(parts)
+            keep_parts(self.vocabulary, parts)
+        self._use_regions(parts)
+        self._length_rows(parts.chars)
+
+    def _tries(self) -> Parts:
+        """The structural trie, the suffix trie and the cuts; the rest of the parts still empty."""
+        table, accept, blob = self.static, self.accept, self.blob
         tokens = np.ascontiguousarray(self.trie.dfs_tokens)
         flags = np.zeros(tokens.size, np.uint8)
         _structural(table, accept, blob, self.offsets, tokens, flags)
         ids = np.sort(tokens[flags == 1])
-        self.struct = self._subtrie(ids, np.zeros(ids.size, np.int64), ids)
+        struct = self._subtrie(ids, np.zeros(ids.size, np.int64), ids)
         count = _cuts(table, accept, blob, self.offsets, np.zeros((1, 2), np.int64), False)
         cuts = np.zeros((count, 2), np.int64)
         _cuts(table, accept, blob, self.offsets, cuts, True)
-        ordinary = np.zeros(self.vocabulary.size, bool)
-        ordinary[tokens] = True
-        cuts = cuts[ordinary[cuts[:, 0]]] if count else cuts
-        self.suffix = self._subtrie(cuts[:, 0], cuts[:, 1], np.arange(len(cuts), dtype=np.int32))
+        cuts = cuts[self.vocabulary.ordinary[cuts[:, 0]] == 1] if count else cuts
+        suffix = self._subtrie(cuts[:, 0], cuts[:, 1], np.arange(len(cuts), dtype=np.int32))
+        none = np.zeros(0, np.int32)
+        return Parts(struct, suffix, cuts.astype(np.int32), none, none, none, none, none, none)
+
+    def _subtrie(self, tokens, starts, payload) -> TokenTrie:
+        """Trie of the tails of `tokens` from byte `starts` on."""
+        blob, offsets = tails(self.blob, self.offsets, tokens, starts)
+        return TokenTrie.from_strings(blob, offsets, np.asarray(payload, np.int32))
+
+    def _cut_lists(self, cuts: np.ndarray) -> None:
+        """Where each token is cut, and the suffix node behind each cut."""
         node_of = np.zeros(len(cuts), np.int32)
         owner = np.repeat(np.arange(len(self.suffix), dtype=np.int32), np.diff(self.suffix.first))
         node_of[self.suffix.dfs_tokens] = owner
@@ -180,59 +203,61 @@ class TokenTables:
         np.cumsum(np.bincount(cuts[:, 0], minlength=self.vocabulary.size), out=self.cut_off[1:])
         self.cut_pos = np.ascontiguousarray(cuts[:, 1], np.int32)
         self.cut_suffix = node_of
-        self.depth = 4 + int((self.trie.nodes >> 8 & 0xFFFF).max())
-        self.fill_block(self._block)
-        self._regions()
-        self._length_rows(tokens)
 
-    def _subtrie(self, tokens, starts, payload) -> TokenTrie:
-        """Trie of the tails of `tokens` from byte `starts` on."""
-        lo = self.offsets[tokens] + starts
-        n = self.offsets[np.asarray(tokens) + 1] - lo
-        offsets = np.zeros(len(tokens) + 1, np.int64)
-        np.cumsum(n, out=offsets[1:])
-        at = np.arange(offsets[-1]) - np.repeat(offsets[:-1], n) + np.repeat(lo, n)
-        return TokenTrie.from_strings(self.blob[at], offsets, np.asarray(payload, np.int32))
-
-    def _regions(self) -> None:
+    def _regions(self, parts: Parts) -> Parts:
+        """`parts` with the regions of the static states, and the characters in each token."""
         rows = np.zeros((sd.N_STATIC, self.words), np.int64)
         stack = np.zeros(self.depth + 2, np.int64)
         block = self._block
         block[mk.STACK] = stack.ctypes.data
         cap = int(self.trie.dfs_tokens.size) + 1
         pairs, lens = np.zeros((cap, 2), np.int32), np.zeros(cap, np.int32)
-        kept, records = [], np.zeros((sd.N_STATIC, mk.REGION_W), np.int64)
-        at = 0
+        kept, counts = [], np.zeros(sd.N_STATIC, np.int32)
         for q in range(sd.N_STATIC):
-            if q == 62 or q == 63:
+            if q in NO_REGION:
                 continue
             n = mk.static_region(block.ctypes.data, q, rows[q].ctypes.data, pairs.ctypes.data, cap, 0)
             order = np.argsort(pairs[:n, 1], kind="stable")
             kept.append(pairs[:n][order].copy())
-            records[q] = rows[q].ctypes.data, at, n, 1
-            at += n
-        self.region_rows = rows
-        self.region_pairs = np.concatenate(kept) if kept else np.zeros((0, 2), np.int32)
-        records[:, mk.R_PAIRS] = self.region_pairs.ctypes.data + 8 * records[:, mk.R_PAIRS]
-        self.regions = records
+            counts[q] = n
         scratch = np.zeros(self.words, np.int64)
         n = mk.static_region(block.ctypes.data, 0, scratch.ctypes.data, pairs.ctypes.data, cap, lens.ctypes.data)
         order = np.argsort(pairs[:n, 1], kind="stable")
-        self.string_pairs, self.string_lens = pairs[:n][order].copy(), lens[:n][order].copy()
+        tokens = np.ascontiguousarray(self.trie.dfs_tokens)
+        inside = np.zeros(tokens.size, np.int32)
+        _char_counts(self.static, self.blob, self.offsets, tokens, inside)
+        chars = np.full(self.vocabulary.size, NOT_INSIDE, np.uint16)
+        chars[tokens] = np.where(inside < 0, NOT_INSIDE, np.minimum(inside, MAX_LENGTH_ROWS))
+        return parts._replace(region_rows=rows, region_counts=counts, region_pairs=np.concatenate(kept),
+                              string_pairs=pairs[:n][order].copy(), string_lens=lens[:n][order].copy(),
+                              chars=chars)
 
-    def _length_rows(self, tokens: np.ndarray) -> None:
-        chars = np.zeros(tokens.size, np.int32)
-        _char_counts(self.static, self.blob, self.offsets, tokens, chars)
-        longest = int(chars.max(initial=0))
+    def _use_regions(self, parts: Parts) -> None:
+        """The records that kernels read the regions from."""
+        self.region_rows, self.region_pairs = parts.region_rows, parts.region_pairs
+        self.string_pairs, self.string_lens = parts.string_pairs, parts.string_lens
+        counts = parts.region_counts.astype(np.int64)
+        self.regions = records = np.zeros((sd.N_STATIC, mk.REGION_W), np.int64)
+        have = [q for q in range(sd.N_STATIC) if q not in NO_REGION]
+        records[have, mk.R_ROW] = self.region_rows.ctypes.data + 8 * self.words * np.array(have)
+        records[:, mk.R_PAIRS] = self.region_pairs.ctypes.data + 8 * (np.cumsum(counts) - counts)
+        records[:, mk.R_NPAIRS] = counts
+        records[have, mk.R_ABS] = 1
+
+    def _length_rows(self, chars: np.ndarray) -> None:
+        """Row k: the tokens that begin at most k characters inside a string."""
+        longest = int(chars.max(initial=0, where=chars != NOT_INSIDE))
         if longest >= MAX_LENGTH_ROWS:
             self.length_rows = np.zeros((0, self.words), np.int64)
             return
-        rows = np.zeros((longest + 1, self.words), np.uint64)
-        inside = chars >= 0
-        t, k = tokens[inside], chars[inside]
-        np.bitwise_or.at(rows, (k, t >> 6), np.uint64(1) << (t & 63).astype(np.uint64))
-        for i in range(1, longest + 1):
-            rows[i] |= rows[i - 1]
+        rows = np.zeros((longest + 1, 8 * self.words), np.uint8)
+        used = np.bincount(chars, minlength=longest + 1)
+        for k in range(longest + 1):
+            if k and not used[k]:
+                rows[k] = rows[k - 1]
+            else:
+                packed = np.packbits(chars <= k, bitorder="little")
+                rows[k, :packed.size] = packed
         self.length_rows = rows.view(np.int64)
 
     # ---------------------------------------------------------------- use
