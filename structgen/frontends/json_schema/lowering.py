@@ -45,12 +45,15 @@ def site_form(g: "SchemaGrammar", site: Site) -> Form:
         return form
     schema = site.schema
     if type(schema) is not dict:
-        if type(schema) is Complement:
+        if isinstance(schema, dict):        # an OrderedDict, say
+            schema = site.schema = dict(schema)
+        elif type(schema) is Complement:
             form, hidden = negate(g, g.form(schema.node), schema.keyword, schema.site)
             form = site.form = _refusing(g, form, hidden, schema.keyword, schema.site)
+            return form
         else:
             form = site.form = ANY_FORM if schema else NO_FORM
-        return form
+            return form
     if len(schema) == 1 and type(schema.get("type")) is str:
         facts = Facts()
         TABLES[2020]["type"](facts, schema["type"], site)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from fractions import Fraction
 
 import pytest
@@ -235,3 +236,17 @@ def test_coverage():
     assert found["#/properties/c/x-mine"][1:] == ("annotation", "unknown keyword")
     assert found["#/definitions/x/type"][1] == "enforced" and "#/definitions/unused/type" not in found
     assert found["#/title"][1] == "annotation" and found["#/properties"][1] == "enforced"
+
+
+@pytest.mark.parametrize("wrap", [
+    lambda s: s, lambda s: {"$ref": "#/$defs/a", "$defs": {"a": s}}, lambda s: {"allOf": [s]},
+    lambda s: {"anyOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": s}}, lambda s: {"allOf": [{"allOf": (s,)}]},
+    lambda s: OrderedDict(not_={"type": "integer"}, anyOf=[s])])
+def test_subclasses_of_dict_are_schemas(wrap):
+    plain, other = ({"type": "string", "maxLength": 3}, OrderedDict(type="string", maxLength=3))
+    assert root(wrap(other))[1] == root(wrap(plain))[1] != root({})[1]
+
+
+def test_subclasses_of_dict_in_the_registry():
+    g = lower({"$ref": "http://x.y/z"}, registry={"http://x.y/z": OrderedDict(type="string")})
+    assert g.node(g.root) == ValueNode(string=ANY_STRING)
