@@ -15,9 +15,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent / "structgen"
 #: file -> kernel files compiled into it, in an order in which they can be stamped
+LEXER = sorted(f"automata/{p.name}" for p in (ROOT / "automata").glob("lexer_*.py"))
 DEPENDENTS = {
-    "automata/stack_kernels.py": ["automata/lexer_kernels.py"],
-    "tokens/mask_kernels.py": ["automata/lexer_kernels.py", "automata/stack_kernels.py"],
+    "automata/stack_kernels.py": LEXER,
+    "tokens/mask_kernels.py": LEXER + ["automata/stack_kernels.py"],
 }
 _LINE = re.compile(r'^DEPENDS_ON = ".*"$', re.M)
 

@@ -58,6 +58,24 @@ _POOLS: dict[str, tuple[int, int, Any, int, int]] = {
     "state_pool": (mk.STATE_POOL, mk.CAP_STATE_POOL, _I64, 1, 256),
     "ask": (mk.U_ASK, mk.CAP_ASK, _I64, 1, 256),
 }
+#: other tables: name -> (address slot, dtype, items to start with, value they are filled with)
+_OTHERS: dict[str, tuple[int, Any, int, int]] = {
+    "memo": (mk.MEMO_KEYS, _I64, 1024, -1),
+    "memo_rows": (mk.MEMO_ROWS, _I32, 1024, 0),
+    "u": (mk.U_KEYS, _I64, 256, -1),
+    "u_values": (mk.U_VALUES, _I32, 256, 0),
+    "region": (mk.REGION_KEYS, _I64, 2 * 256, -1),
+    "xset": (sk.H_XSETS, _I64, 3 * 64, -1),
+    "after": (mk.AFTER_KEYS, _I32, 2 * 256, 0),
+    "chunks": (mk.CHUNKS, _I64, 16, 0),
+    "flags": (mk.ROW_FLAGS, _I64, 16 * CHUNK_ROWS // 8, 0),
+    "x_at": (sk.X_AT, _I64, 64, 0),
+    "x_text": (sk.X_TEXT, _I64, 64, 0),
+    "xsets": (sk.XSETS, _I32, 64 * sk.X_W, 0),
+}
+#: slots of the block with a value to start with
+_START = {sk.N_BITS: 1, sk.N_XSETS: 1, mk.M_MEMO: 1023, mk.M_U: 255, mk.M_REGION: 255, sk.M_XSETS: 63,
+          mk.M_AFTER: 255}
 #: hash tables refilled from their records: name -> (address slot, mask slot, slots to start with)
 _HASHES: dict[str, tuple[int, int, int]] = {
     "ctx": (sk.H_CTX, sk.M_CTX, 1024),
@@ -69,6 +87,42 @@ _HASHES: dict[str, tuple[int, int, int]] = {
 }
 
 
+def _template(tables: TokenTables) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(a fresh arena's memory, slots that hold addresses into it, their offsets); cached on `tables`.
+
+    One copy of this array makes an arena; separate allocations cost ten times as much.
+    """
+    if tables.arena_template is None:
+        parts: list[tuple[str, int, np.ndarray]] = []
+        block = np.zeros(mk.BLOCK_SIZE, _I64)
+        tables.fill_block(block)
+        for slot, value in _START.items():
+            block[slot] = value
+        for name, (slot, cap, dtype, width, size) in _POOLS.items():
+            parts.append((name, slot, np.zeros(size * width, dtype)))
+            block[cap] = size
+        for name, (slot, mask, size) in _HASHES.items():
+            parts.append(("#" + name, slot, np.zeros(size, _I32)))
+            block[mask] = size - 1
+        for name, (slot, dtype, size, value) in _OTHERS.items():
+            parts.append((name, slot, np.full(size, value, dtype)))
+        parts.append(("stack", mk.STACK, np.zeros(2 * tables.depth + 8, _I64)))
+        parts.append(("scratch", mk.SCRATCH, np.zeros(len(tables.suffix) // 64 + 2, _I64)))
+        parts.append(("scratch_row", mk.SCRATCH_ROW, np.zeros(tables.words, _I64)))
+        arrays, slots, offsets, at = [block], [], [], block.nbytes
+        tables.arena_places = places = {}
+        for name, slot, a in parts:
+            words = np.zeros((a.nbytes + 7) // 8, _I64)
+            words.view(a.dtype)[:a.size] = a
+            places[name] = (at // 8, words.size, a.dtype, a.size)
+            arrays.append(words)
+            slots.append(slot)
+            offsets.append(at)
+            at += words.nbytes
+        tables.arena_template = (np.concatenate(arrays), np.array(slots), np.array(offsets, _I64))
+    return tables.arena_template
+
+
 class Arena:
     """Tables of one grammar over one vocabulary (see the module text)."""
 
@@ -77,40 +131,17 @@ class Arena:
         self.tables = tables
         self.max_bytes = max_bytes
         self.lock = threading.RLock()
-        self.block = block = np.zeros(mk.BLOCK_SIZE, _I64)
-        self.address = int(block.ctypes.data)
+        template, slots, offsets = _template(tables)
+        self._slab = slab = template.copy()
+        self.address = address = slab.ctypes.data
+        self.block = block = slab[:mk.BLOCK_SIZE]
+        block[slots] = offsets + address
         self._pools: dict[str, np.ndarray] = {}
         self._hashes: dict[str, np.ndarray] = {}
-        self._chunks: list[np.ndarray] = []
         self._extra: dict[str, np.ndarray] = {}
+        self._chunks: list[np.ndarray] = []
         self.text_before: Callable[[int], str] | None = None
         self.closing: Any = None
-        tables.fill_block(block)
-        for name, (slot, cap, dtype, width, size) in _POOLS.items():
-            self._pools[name] = a = np.empty(size * width, dtype)
-            block[slot], block[cap] = a.ctypes.data, size
-        for name, (slot, mask, size) in _HASHES.items():
-            self._hashes[name] = a = np.zeros(size, _I32)
-            block[slot], block[mask] = a.ctypes.data, size - 1
-        block[sk.N_BITS] = 1
-        self._keyed("memo", mk.MEMO_KEYS, mk.M_MEMO, 1024, 1)
-        self._hold("memo_rows", mk.MEMO_ROWS, np.empty(1024, _I32))
-        self._keyed("u", mk.U_KEYS, mk.M_U, 256, 1)
-        self._hold("u_values", mk.U_VALUES, np.empty(256, _I32))
-        self._keyed("region", mk.REGION_KEYS, mk.M_REGION, 256, 2)
-        self._keyed("xset", sk.H_XSETS, sk.M_XSETS, 64, 3)
-        self._hold("after", mk.AFTER_KEYS, np.zeros(2 * 256, _I32))
-        block[mk.M_AFTER] = 255
-        self._hold("chunks", mk.CHUNKS, np.zeros(16, _I64))
-        self._hold("flags", mk.ROW_FLAGS, np.zeros(16 * CHUNK_ROWS // 8, _I64))
-        self._hold("stack", mk.STACK, np.empty(tables.depth + 8, _I64))
-        self._hold("scratch", mk.SCRATCH, np.empty(len(tables.suffix) // 64 + 2, _I64))
-        self._hold("scratch_row", mk.SCRATCH_ROW, np.empty(tables.words, _I64))
-        self._x_at, self._x_text = np.zeros(64, _I64), np.zeros(64, _I64)
-        block[sk.X_AT], block[sk.X_TEXT] = self._x_at.ctypes.data, self._x_text.ctypes.data
-        self._xsets = np.zeros((64, sk.X_W), _I32)
-        block[sk.XSETS] = self._xsets.ctypes.data
-        block[sk.N_XSETS] = 1
         self._xwords: list[tuple[str, ...]] = [()]
         self._texts: dict[str, int] = {}
         options = getattr(grammar, "options", None)
@@ -120,6 +151,25 @@ class Arena:
         weakref.finalize(self, tables.give_back, self._chunks)
         with self.lock:
             self.start = self._start()
+
+    def _initial(self, name: str) -> np.ndarray:
+        """A table as it was laid out at the start."""
+        at, words, dtype, size = self.tables.arena_places[name]
+        return self._slab[at:at + words].view(dtype)[:size]
+
+    def pool(self, name: str) -> np.ndarray:
+        """The current array behind a pool, flat."""
+        a = self._pools.get(name)
+        if a is None:
+            a = self._pools[name] = self._initial(name)
+        return a
+
+    def table(self, name: str) -> np.ndarray:
+        """The current array behind one of the other tables."""
+        a = self._extra.get(name)
+        if a is None:
+            a = self._extra[name] = self._initial(name)
+        return a
 
     def _hold(self, name: str, slot: int, array: np.ndarray) -> np.ndarray:
         """Keep `array` and write its address into the block."""
@@ -157,7 +207,7 @@ class Arena:
     def nbytes(self) -> int:
         """Bytes held, rows included."""
         held = sum(a.nbytes for d in (self._pools, self._hashes, self._extra) for a in d.values())
-        return held + sum(c.nbytes for c in self._chunks) + self.lexer.nbytes
+        return self._slab.nbytes + held + sum(c.nbytes for c in self._chunks) + self.lexer.nbytes
 
     @property
     def rows_bytes(self) -> int:
@@ -213,7 +263,7 @@ class Arena:
     # ---------------------------------------------------------------- growth
     def _grow(self, name: str, more: int = 0) -> None:
         slot, cap, dtype, width, _ = _POOLS[name]
-        old, size = self._pools[name], int(self.block[cap])
+        old, size = self.pool(name), int(self.block[cap])
         size = max(2 * size, size + 2 * more)
         a = np.empty(size * width, dtype)
         a[: old.size] = old
@@ -221,18 +271,19 @@ class Arena:
         self.block[slot], self.block[cap] = a.ctypes.data, size
         if name in _HASHES:
             hslot, mask, _ = _HASHES[name]
-            self._hashes[name] = h = np.zeros(2 * self._hashes[name].size, _I32)
+            self._hashes[name] = h = np.zeros(2 * (int(self.block[mask]) + 1), _I32)
             self.block[hslot], self.block[mask] = h.ctypes.data, h.size - 1
             if name == "states":
                 mk.mask_call(self.address, mk.CALL_REBUILD_STATES, 0, 0, 0, 0, 0, 0)
             else:
                 for other in _HASHES:
                     if other != "states":
-                        self._hashes[other].fill(0)
+                        h = self._hashes.get(other)
+                        (self._initial("#" + other) if h is None else h).fill(0)
                 sk.stack_call(self.address, sk.CALL_REBUILD, 0, 0, 0, 0)
 
     def _grow_keyed(self, name: str, slot: int, mask: int, values: str, values_slot: int) -> None:
-        keys, vals = self._extra[name], self._extra[values]
+        keys, vals = self.table(name), self.table(values)
         self._keyed(name, slot, mask, 2 * keys.size, 1)
         self._hold(values, values_slot, np.empty(2 * keys.size, _I32))
         mk.mask_call(self.address, mk.CALL_REHASH_KEYED, keys.ctypes.data, vals.ctypes.data, keys.size, slot,
@@ -243,13 +294,13 @@ class Arena:
         self._grow_keyed("u", mk.U_KEYS, mk.M_U, "u_values", mk.U_VALUES)
 
     def _grow_region_keys(self) -> None:
-        old = self._extra["region"].reshape(-1, 2)
+        old = self.table("region").reshape(-1, 2)
         self._grow("regions")
         self._keyed("region", mk.REGION_KEYS, mk.M_REGION, 2 * len(old), 2)
         mk.mask_call(self.address, mk.CALL_REHASH_PAIRS, old.ctypes.data, len(old), 0, 0, 0, 0)
 
     def _grow_after(self) -> None:
-        old = self._extra["after"]
+        old = self.table("after")
         self._hold("after", mk.AFTER_KEYS, np.zeros(2 * old.size, _I32))
         self.block[mk.M_AFTER] = old.size - 1
         mk.mask_call(self.address, mk.CALL_REHASH_AFTER, old.ctypes.data, old.size // 2, 0, 0, 0, 0)
@@ -258,12 +309,12 @@ class Arena:
         if self._chunks and self.nbytes > self.max_bytes:
             raise ArenaFull
         chunk = self.tables.take_chunk()
-        table = self._extra["chunks"]
+        table = self.table("chunks")
         n = len(self._chunks)
         if n == table.size:
             table = np.concatenate([table, np.zeros(n, _I64)])
             self._hold("chunks", mk.CHUNKS, table)
-            flags = self._extra["flags"]
+            flags = self.table("flags")
             self._hold("flags", mk.ROW_FLAGS, np.concatenate([flags, np.zeros(flags.size, _I64)]))
         table[n] = chunk.ctypes.data
         self._chunks.append(chunk)
@@ -280,11 +331,11 @@ class Arena:
         text = self.text_before(at)
         ident = self._texts.setdefault(text, len(self._texts))
         n = int(self.block[sk.X_COUNT])
-        if n == self._x_at.size:
-            self._x_at = np.concatenate([self._x_at, np.zeros(n, _I64)])
-            self._x_text = np.concatenate([self._x_text, np.zeros(n, _I64)])
-            self.block[sk.X_AT], self.block[sk.X_TEXT] = self._x_at.ctypes.data, self._x_text.ctypes.data
-        self._x_at[n], self._x_text[n] = at, ident
+        at_list, text_list = self.table("x_at"), self.table("x_text")
+        if n == at_list.size:
+            at_list = self._hold("x_at", sk.X_AT, np.concatenate([at_list, np.zeros(n, _I64)]))
+            text_list = self._hold("x_text", sk.X_TEXT, np.concatenate([text_list, np.zeros(n, _I64)]))
+        at_list[n], text_list[n] = at, ident
         self.block[sk.X_COUNT] = n + 1
         if ident == len(self._texts) - 1:
             self._text_list = list(self._texts)
@@ -295,13 +346,13 @@ class Arena:
         n = len(self._xwords)
         if n > 1 << 26:
             raise LimitError("too many undeclared keys", place="undeclared keys", limit=1 << 26)
-        if n == len(self._xsets):
-            self._xsets = np.concatenate([self._xsets, np.zeros_like(self._xsets)])
-            self.block[sk.XSETS] = self._xsets.ctypes.data
-        self._xsets[n] = self.lexer.add_literals(sorted(words)), len(words)
+        sets = self.table("xsets").reshape(-1, sk.X_W)
+        if n == len(sets):
+            sets = self._hold("xsets", sk.XSETS, np.concatenate([sets, np.zeros_like(sets)])).reshape(-1, sk.X_W)
+        sets[n] = self.lexer.add_literals(sorted(words)), len(words)
         self._xwords.append(words)
         self.block[sk.N_XSETS] = n + 1
-        table = self._extra["xset"].reshape(-1, 3)
+        table = self.table("xset").reshape(-1, 3)
         if 2 * n > len(table):
             old = table[table[:, 0] >= 0].copy()
             self._keyed("xset", sk.H_XSETS, sk.M_XSETS, 2 * len(table), 3)

@@ -8,12 +8,14 @@ labels), so "which keys are below this trie node" is a range.
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..grammar.ir import ArrayAlt, ObjectAlt
-from ..grammar.strings import ANY_STRING, Literals
+from ..errors import RegexError
+from ..grammar.strings import ANY_STRING, Literals, Pattern
 from . import stack_kernels as sk
 from .numbers import NUMBER_CLASSES, number_dfa, static_number
 
@@ -69,7 +71,7 @@ class Lowering:
     """Lowers the nodes of one arena's grammar."""
 
     def __init__(self, arena: "Arena"):
-        self.arena = arena
+        self.arena = arena = weakref.proxy(arena)      # no cycle: an arena goes when its last user does
         self.grammar = arena.grammar
         self.nodes = _Pool(arena, sk.NODE, np.int64, 32 * sk.NODE_W)
         self.alts = _Pool(arena, sk.ALT, np.int32, 64)
@@ -83,7 +85,28 @@ class Lowering:
         self.alternatives: list[tuple[ObjectAlt, list[int]]] = []
         options = getattr(self.grammar, "options", None)
         if options is not None:
-            arena.block[sk.WS_MODE] = _WHITESPACE[options.whitespace]
+            mode = _WHITESPACE.get(options.whitespace)
+            if mode is None:
+                mode = 3
+                arena.block[sk.WS_START] = sk.WSX_BASE + self._white_space(options.whitespace)
+            arena.block[sk.WS_MODE] = mode
+
+    def _white_space(self, pattern: str) -> int:
+        """Lexer state of white space given as a regex (Python syntax, matched in full)."""
+        lexer = self.arena.lexer
+        q = lexer.add_text((((Pattern("python", pattern), True),),))
+        seen, todo = {q}, [q] if q >= 0 else []
+        while todo:
+            for b, r in enumerate(lexer.row(todo.pop())):
+                if r >= 0 and b not in b" \t\r\n":
+                    raise RegexError(f"the whitespace option matches {chr(b)!r}, which is not JSON white space",
+                                     pattern=pattern, hint="use only space, tab, carriage return and line feed")
+                if r >= 0 and r not in seen:
+                    seen.add(r)
+                    todo.append(r)
+        if q < 0:
+            raise RegexError("the whitespace option matches nothing", pattern=pattern)
+        return q
 
     def ready(self, i: int) -> int:
         """Lower node `i` if that has not been done; returns `i`."""

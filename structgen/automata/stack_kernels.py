@@ -30,11 +30,12 @@ from numba import cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .lexer_kernels import B_MINIMAL, lx_anylen, lx_label, lx_range, lx_range2, lx_rep, lx_step
+from .lexer_kernels import B_MINIMAL, B_VO, B_W8, B_WH, B_WW, TRIE_BASE, lx_anylen, lx_label, lx_range, lx_range2, lx_rep, lx_step
+from .lexer_states import _trie as trie_position
 
 #: sha256 of lexer_kernels.py, whose code is compiled into the kernels here; numba's
 #: on-disk cache sees only this file, so it must change when that one does (a test checks).
-DEPENDS_ON = "6ef326eb6ccbf30c0afce084b7f391f9b1b6aed1e0d4319ad73a14b7e141f883"
+DEPENDS_ON = "d77ec288e24c3ba4cf85d39691447b415c44bf5dab6ea02b4fa27771ce95f6ce"
 
 # ---- results
 DEAD, NEED_PY, FUEL, MULTI = -1, -2, -3, -4
@@ -43,6 +44,9 @@ DEAD, NEED_PY, FUEL, MULTI = -1, -2, -3, -4
 N_STATIC, MUST_SPACE = 64, 62
 WS, WS_MAX, LX_BASE = 4096, 4095, 8192
 RAW_BASE, KEY_BASE = 1 << 31, 1 << 32
+ANY_KEY = KEY_BASE
+#: white space given by a regex: WSX_BASE + raw lexer state
+WSX_BASE = KEY_BASE + (1 << 31)
 SET_BASE = 1 << 27
 QUOTE = 34
 #: a thread is q << SHIFT | C
@@ -63,8 +67,8 @@ DONE, VALUE, COLON, OBJ_START, OBJ_KEY, OBJ_AFTER, ARR_START, ARR_AFTER = range(
  XSETS, N_XSETS, H_XSETS, M_XSETS,
  OUT, N_OUT, CAP_OUT,
  WS_MODE, NEED, NEED_A, NEED_B, TOUCHED,
- X_COUNT, X_AT, X_TEXT,
- F_LX_STEP, F_LX_ASK, F_OP, F_CONTEXT, F_UNION, F_GAP, F_KEY, F_STEP, F_CLOSE, F_ITEM, F_ROW) = range(63)
+ X_COUNT, X_AT, X_TEXT, MAY_START, WS_START,
+ F_LX_ASK, F_OP, F_CONTEXT, F_UNION, F_GAP, F_KEY, F_STEP, F_CLOSE, F_ITEM, F_ROW) = range(64)
 BLOCK_SIZE = 160
 
 # ---- needs
@@ -424,14 +428,38 @@ def put_xset(e, x, text, result):
 
 
 @njit(**_OPT)
+def next_bytes(lexer, q, dst, n):
+    """Append to `dst` the distinct bytes that go on from literal-trie state q, sorted.
+
+    Returns the new length, or -1 if q is no plain trie state.  Bytes that a
+    JSON string spells with a backslash count as the backslash (appended last).
+    """
+    if q < TRIE_BASE:
+        return -1
+    p = q & (TRIE_BASE - 1)
+    w, hi = ld32(ld64(lexer, B_WW), p), ld32(ld64(lexer, B_WH), p)
+    starts, text = ld64(lexer, B_VO), ld64(lexer, B_W8)
+    d = p - ld64(starts, w)
+    last = -1
+    for k in range(w, hi):
+        b = ld8(text, ld64(starts, k) + d)
+        if b != last and b != 0xFF and b != 92 and b != QUOTE and b >= 32:
+            dst[n] = b
+            n += 1
+        last = b
+    return n
+
+
+@njit(**_OPT)
 def put_context_done(e):
-    """Context 0: nothing may follow."""
+    """Context 0: nothing may follow.  Key record 0 (ANY_KEY): any key far from the declared ones."""
     r = ld64(e, CTX)
     for k in range(CTX_W):
         st32(r, k, 0)
     slot = mix(mix(mix(DONE, 0), 0), 0) & ld64(e, M_CTX)
     st32(ld64(e, H_CTX), slot, 1)
     st64(e, N_CTX, 1)
+    key_record(e, -1, 0, -1)
     return 0
 
 
@@ -760,7 +788,7 @@ def answer_lexer(lb, what, q):
     if what == ASK_REP:
         return lx_rep(lb, q)
     if what >= ASK_ANYLEN:
-        if ld64(lb, B_MINIMAL >> 3) != 0:       # length rows hold every spelling
+        if ld64(lb, B_MINIMAL) != 0:       # length rows hold every spelling
             return -1
         lo, hi = lx_anylen(lb, q)
         return lo if what == ASK_ANYLEN else hi
@@ -791,11 +819,20 @@ def lexeme_label(e, q):
 
 
 @njit(**_OPT)
+def plain_byte(b):
+    """Does `b` stand for itself in a JSON string: no quote, backslash or control?"""
+    return b > QUOTE and b != 92
+
+
+@njit(**_OPT)
 def piece_step(e, q, b):
     """One byte of a static or lexer state (no raw offset): next state, DEAD, NEED or FUEL."""
     if q < N_STATIC:
         return ld16(ld64(e, STATIC), (q << 8) + b)
-    r = call3(ld64(e, F_LX_STEP), ld64(e, LEXER), q, b)
+    if q >= TRIE_BASE and plain_byte(b):
+        p = trie_position(ld64(e, LEXER), q & (TRIE_BASE - 1), b)
+        return p | (q & ~(TRIE_BASE - 1)) if p >= 0 else DEAD
+    r = lx_step(ld64(e, LEXER), q, b)
     if r == NEED_PY:
         st64(e, NEED, NEED_LEXER)
     return r
@@ -823,6 +860,8 @@ def gap(e, c):
             return WS
         limit = 2 + 8 * depth
         return WS + (limit if limit < WS_MAX else WS_MAX)
+    if mode == 3:
+        return ld64(e, WS_START) if ld32(r, C_DEPTH) > 0 else WS
     if mode == 2:
         kind = ld32(r, C_KIND)
         if kind == OBJ_KEY or (kind == VALUE and ld32(r, C_B) != 0):
@@ -1272,7 +1311,23 @@ def thread_step(e, q, c, b, at):
                 st64(e, NEED, NEED_LEXER)
             return label
         return after_raw(e, c, b)
+    if q >= WSX_BASE:
+        return wsx_step(e, q, c, b)
     return call5(ld64(e, F_KEY), e, q, c, b, at)
+
+
+@njit(**_OPT)
+def wsx_step(e, q, c, b):
+    """One byte where white space is a regex: more of it, or (if it may end) structure."""
+    r = piece_step(e, q - WSX_BASE, b)
+    if r >= 0:
+        return ((r + WSX_BASE) << SHIFT) | c
+    if r < DEAD:
+        return r
+    label = piece_label(e, q - WSX_BASE)
+    if label < 0:
+        return label
+    return call3(ld64(e, F_GAP), e, c, b)
 
 
 @njit(**_OPT)
@@ -1281,6 +1336,8 @@ def after_raw(e, c, b):
     q = gap(e, c)
     if q == MUST_SPACE:
         return (WS << SHIFT) | c if b == 32 else DEAD
+    if q >= WSX_BASE:
+        return wsx_step(e, q, c, b)
     if b == 32 or b == 10 or b == 13 or b == 9:
         return ((q - 1) << SHIFT) | c if q > WS else DEAD
     return call3(ld64(e, F_GAP), e, c, b)
@@ -1342,7 +1399,7 @@ def stack_call(e, what, a, b, c, d):
 
 #: slot -> (function, number of arguments); compiled once and called through its address,
 #: so that no caller compiles it again.
-NATIVE = {F_LX_STEP: (lx_step, 3), F_LX_ASK: (answer_lexer, 3), F_OP: (intern_op, 5), F_CONTEXT: (context, 5),
+NATIVE = {F_LX_ASK: (answer_lexer, 3), F_OP: (intern_op, 5), F_CONTEXT: (context, 5),
           F_UNION: (union_at, 3), F_GAP: (gap_step, 3), F_KEY: (key_step, 5), F_STEP: (thread_step, 5),
           F_CLOSE: (close_for_mask, 7), F_ITEM: (item_of, 2)}
 

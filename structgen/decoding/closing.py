@@ -14,6 +14,7 @@ the greatest U one token away (memoised by state).
 from __future__ import annotations
 
 import ctypes
+import weakref
 from typing import TYPE_CHECKING, Iterator, Optional
 
 import numpy as np
@@ -64,8 +65,12 @@ class Closing:
     """Shortest completions in one arena; call under the arena's lock."""
 
     def __init__(self, arena: "Arena", vocabulary: "Vocabulary"):
-        self.arena = arena
+        self.arena = weakref.proxy(arena)              # the arena owns this object
         self.vocabulary = vocabulary
+        mode = int(arena.block[sk.WS_MODE])
+        space = arena.lexer.shortest(int(arena.block[sk.WS_START]) - sk.WSX_BASE) if mode == 3 else b""
+        #: white space every opening bracket, comma and colon is followed by, and the rest preceded by
+        self._open, self._pre, self._post = space, space, b" " if mode == 2 else space
         self._nodes: dict[int, bytes] = {}
         self._contexts: dict[int, bytes] = {}
         self._peaks: dict[int, int] = {}
@@ -110,7 +115,7 @@ class Closing:
                 inside = self._u(t) + STRING_SLACK
                 gap = (self._gap(c) << sk.SHIFT) | c
                 peak = max(peak, inside, self._u(gap), self._walk(2, gap, 0, 0))
-            elif sd.WS <= q < sd.LX_BASE or q == sk.MUST_SPACE:
+            elif sd.WS <= q < sd.LX_BASE or q == sk.MUST_SPACE or q >= sk.WSX_BASE:
                 peak = max(peak, self._walk(1, t, 0, 0))
             else:
                 peak = max(peak, self._walk(0, t, 0, 0))
@@ -123,7 +128,7 @@ class Closing:
             n = arena.call(mk.ends, which, state, left, row)
             if n == 0:
                 return int(arena.block[mk.PEAK])
-            for thread in arena._pools["ask"][:n].tolist():
+            for thread in arena.pool("ask")[:n].tolist():
                 if mk.mask_call(arena.address, mk.CALL_PUT_U, thread, self._u(thread), 0, 0, 0, 0):
                     arena.grow_u()
 
@@ -136,11 +141,13 @@ class Closing:
     def _threads(self, state: int) -> list[int]:
         if state < mk.MANY:
             return [state]
-        at, n = self.arena._pools["states"].reshape(-1, 2)[state - mk.MANY].tolist()
-        return self.arena._pools["state_pool"][at:at + n].tolist()
+        at, n = self.arena.pool("states").reshape(-1, 2)[state - mk.MANY].tolist()
+        return self.arena.pool("state_pool")[at:at + n].tolist()
 
     def _thread(self, thread: int) -> bytes:
         q, c = thread >> sk.SHIFT, thread & sk.LOW
+        if q >= sk.WSX_BASE:
+            return self._suffix(q - sk.WSX_BASE) + self._set(c)
         if q >= sk.KEY_BASE:
             return min((self._key(q, m) for m in self._members(c)), key=_order)
         if sd.WS <= q < sd.LX_BASE:
@@ -160,14 +167,15 @@ class Closing:
     def _members(self, c: int) -> list[int]:
         if c < sk.SET_BASE:
             return [c]
-        at, n = self.arena._pools["sets"].reshape(-1, sk.SET_W)[c - sk.SET_BASE, :2].tolist()
-        return self.arena._pools["members"][at:at + n].tolist()
+        at, n = self.arena.pool("sets").reshape(-1, sk.SET_W)[c - sk.SET_BASE, :2].tolist()
+        return self.arena.pool("members")[at:at + n].tolist()
 
     def _after(self, c: int) -> bytes:
         """What completes the text once a lexeme before context-or-set `c` has ended."""
         if isinstance(self.arena.grammar, TextGrammar):
             return b""
-        space = b" " if self._gap(c) == sk.MUST_SPACE else b""
+        q = self._gap(c)
+        space = b" " if q == sk.MUST_SPACE else self._pre if q >= sk.WSX_BASE else b""
         return space + self._set(c)
 
     def _gap(self, c: int) -> int:
@@ -186,29 +194,28 @@ class Closing:
 
     def _complete(self, c: int) -> bytes:
         """The shortest completion from context `c`, white space done."""
-        kind, a, b, parent = self.arena._pools["ctx"].reshape(-1, sk.CTX_W)[c, :4].tolist()
+        kind, a, b, parent = self.arena.pool("ctx").reshape(-1, sk.CTX_W)[c, :4].tolist()
         if kind == sk.DONE:
             return b""
         if kind == sk.VALUE:
             return self._value(a) + self._after(parent)
         if kind == sk.COLON:
-            return b":" + self._space() + self._value(a) + self._after(parent)
+            return b":" + self._post + self._value(a) + self._after(parent)
         if kind in (sk.ARR_START, sk.ARR_AFTER):
             alt = self._array_record(a)
             items = self._items(alt, b, self._value)
             assert items is not None
-            comma = b"," + self._space()
-            head = comma if items and kind == sk.ARR_AFTER else b""
-            return head + comma.join(items) + b"]" + self._after(parent)
+            return self._rest_of(items, kind == sk.ARR_AFTER) + b"]" + self._after(parent)
         members = self._members_needed(a, self._value, at_least=1 if kind == sk.OBJ_KEY else 0)
         assert members is not None
-        comma = b"," + self._space()
-        head = comma if members and kind == sk.OBJ_AFTER else b""
-        return head + comma.join(members) + b"}" + self._after(parent)
+        return self._rest_of(members, kind == sk.OBJ_AFTER) + b"}" + self._after(parent)
 
-    def _space(self) -> bytes:
-        """The white space every comma and colon must be followed by."""
-        return b" " if self.arena.block[sk.WS_MODE] == 2 else b""
+    def _rest_of(self, parts: list[bytes], comma: bool) -> bytes:
+        """Items or members up to the closing bracket, white space before the first one done."""
+        if not parts:
+            return b""
+        head = b"," + self._post if comma else b""
+        return head + (self._pre + b"," + self._post).join(parts) + self._pre
 
     # ---------------------------------------------------------------- values
     def _value(self, node: int) -> bytes:
@@ -259,16 +266,15 @@ class Closing:
             out.append(self._suffix(q if q < sk.RAW_BASE else q - sk.RAW_BASE))
         if record[sk.N_STR] >= 0:
             out.append(b'"' + self._suffix(record[sk.N_STR]) + b'"')
-        comma = b"," + self._space()
         alts = arena.lowering.alts.array
         for k in range(record[sk.N_NARR]):
             items = self._items(self._array_record(int(alts[record[sk.N_ARR] + k])), 0, value)
             if items is not None:
-                out.append(b"[" + comma.join(items) + b"]")
+                out.append(b"[" + self._open + self._rest_of(items, False) + b"]")
         for k in range(record[sk.N_NOBJ]):
             members = self._fresh_members(int(alts[record[sk.N_OBJ] + k]), value)
             if members is not None:
-                out.append(b"{" + comma.join(members) + b"}")
+                out.append(b"{" + self._open + self._rest_of(members, False) + b"}")
         return min(out, key=_order) if out else None
 
     def _array_record(self, arr: int) -> list[int]:
@@ -294,7 +300,7 @@ class Closing:
 
     def _members_needed(self, op: int, value, at_least: int) -> Optional[list[bytes]]:
         """The members an object at position `op` still needs, in the order to write them."""
-        obj, reg, cnt, x = self.arena._pools["ops"].reshape(-1, sk.OP_W)[op, :4].tolist()
+        obj, reg, cnt, x = self.arena.pool("ops").reshape(-1, sk.OP_W)[op, :4].tolist()
         seen, position = self._register(obj, reg)
         return self._choose(obj, seen, position, cnt, x, value, at_least)
 
@@ -303,7 +309,7 @@ class Closing:
         record = self._object_record(obj)
         if not record[sk.O_BITSET]:
             return set(), reg
-        words = self.arena._pools["bits"][reg:reg + record[sk.O_WORDS]].tolist()
+        words = self.arena.pool("bits")[reg:reg + record[sk.O_WORDS]].tolist()
         seen = {64 * i + b for i, w in enumerate(words) for b in range(64) if w >> b & 1}
         alt, by_rank = self.arena.lowering.alternatives[obj]
         position = 0
@@ -334,7 +340,7 @@ class Closing:
                 text = value(alt.nodes[i])
                 if text is None:
                     return None
-                texts[i] = self._quoted(alt.names[i]) + b":" + self._space() + text
+                texts[i] = self._quoted(alt.names[i]) + self._pre + b":" + self._post + text
             return texts[i]
 
         for i in wanted:
@@ -373,13 +379,13 @@ class Closing:
     def _extra_members(self, obj: int, x: int, value, count: int) -> Iterator[bytes]:
         """The cheapest undeclared members: their keys in order of length, then bytes."""
         record = self._object_record(obj)
-        seen = int(self.arena._xsets[x, 0]) if x else -1
+        seen = int(self.arena.table("xsets")[x * sk.X_W]) if x else -1
         names, extra = record[sk.O_NAMES], record[sk.O_EXTRA]
         for text, label in self._keys_from(names, extra, seen, count):
             node = record[sk.O_EXTRA_NODE] if record[sk.O_EXTRA_NODE] >= 0 else label
             body = value(node)
             if body is not None:
-                yield b'"' + text + b'":' + self._space() + body
+                yield b'"' + text + b'"' + self._pre + b":" + self._post + body
 
     def _keys_from(self, names: int, extra: int, seen: int, count: int) -> Iterator[tuple[bytes, int]]:
         """Undeclared, unseen keys from key automata states, shortest first, with their label."""
@@ -425,14 +431,14 @@ class Closing:
     def _key(self, q: int, c: int) -> bytes:
         """Shortest completion of a key being read, in context `c` (not a set)."""
         arena = self.arena
-        names, extra, seen = arena._pools["keys"].reshape(-1, sk.KEY_W)[q - sk.KEY_BASE, :3].tolist()
-        op, _, parent = arena._pools["ctx"].reshape(-1, sk.CTX_W)[c, 1:4].tolist()
-        obj, _, _, x, allowed, ext = arena._pools["ops"].reshape(-1, sk.OP_W)[op, :6].tolist()
+        names, extra, seen = arena.pool("keys").reshape(-1, sk.KEY_W)[q - sk.KEY_BASE, :3].tolist()
+        op, _, parent = arena.pool("ctx").reshape(-1, sk.CTX_W)[c, 1:4].tolist()
+        obj, _, _, x, allowed, ext = arena.pool("ops").reshape(-1, sk.OP_W)[op, :6].tolist()
         record = self._object_record(obj)
         nodes = arena.lowering.pool.array[record[sk.O_NODES]:record[sk.O_NODES] + record[sk.O_N]].tolist()
         out: list[bytes] = []
         if names >= 0:
-            words = arena._pools["bits"][allowed:allowed + record[sk.O_WORDS]].tolist()
+            words = arena.pool("bits")[allowed:allowed + record[sk.O_WORDS]].tolist()
             for r in range(record[sk.O_N]):
                 if words[r >> 6] >> (r & 63) & 1:
                     text = self._name_suffix(names, r)
@@ -455,7 +461,7 @@ class Closing:
         arena = self.arena
         after = arena.call(sk.stack_call, sk.CALL_OP_ADD, op, label, x, 0)
         c = arena.call(sk.stack_call, sk.CALL_CONTEXT, sk.OBJ_AFTER, after, 0, parent)
-        return key + b'":' + self._space() + self._value(node) + self._after(c)
+        return key + b'"' + self._pre + b":" + self._post + self._value(node) + self._after(c)
 
 
 def _children(node) -> Iterator[int]:

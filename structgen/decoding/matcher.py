@@ -19,6 +19,7 @@ from ..automata.arena import Arena, ArenaFull
 from ..automata.stack_kernels import DEAD, NEED_A
 from ..errors import BudgetError, LimitError, MatcherError
 from ..tokens import mask_kernels as mk
+from ..tokens.mask_kernels import begin_advance, fill
 from .closing import Closing
 
 if TYPE_CHECKING:
@@ -50,13 +51,15 @@ class Matcher:
         If the shortest valid output does not fit into `max_tokens`.
     """
 
-    __slots__ = ("compiled", "vocabulary", "max_tokens", "_arena", "_node", "_out", "_out_at", "_closing")
+    __slots__ = ("compiled", "vocabulary", "max_tokens", "_arena", "_address", "_lock", "_kinds", "_lengths", "_node",
+                 "_out", "_out_at", "_closing")
 
     def __init__(self, compiled: "Compiled", max_tokens: int | None = None):
         self.compiled = compiled
         self.vocabulary = compiled.vocabulary
         self.max_tokens = max_tokens
-        self._arena: Arena = compiled.arena()
+        self._kinds, self._lengths = compiled.kinds, compiled.lengths
+        self._use(compiled.arena())
         self._node: Node = (self._arena.start, None, None, 0, 0, False)
         self._out = self._out_at = None
         self._closing: Closing | None = None
@@ -68,6 +71,10 @@ class Matcher:
                 raise BudgetError(f"the shortest valid output needs {needed} tokens (the end token included), "
                                   f"the budget is {max_tokens}", needed=needed, given=max_tokens,
                                   hint="raise max_new_tokens")
+
+    def _use(self, arena: Arena) -> None:
+        """Work in `arena` from here on."""
+        self._arena, self._address, self._lock = arena, arena.address, arena.lock
 
     # ------------------------------------------------------------------ masks
     def fill_bitmask(self, bitmask: Any, row: int = 0) -> None:
@@ -100,9 +107,8 @@ class Matcher:
         if ended:
             _end_mask(address, words, self.vocabulary.eos_ids)
             return
-        arena = self._arena
-        with arena.lock:
-            r = mk.fill(arena.address, state, address, words)
+        with self._lock:
+            r = fill(self._address, state, address, words)
         if r < 0:
             self._run(mk.fill, address, words)
         if self._closing is not None:
@@ -133,6 +139,8 @@ class Matcher:
         except LimitError as error:
             error.partial = self.text.decode("utf-8", "replace")
             raise
+        finally:
+            arena.text_before = None
 
     def _move(self) -> None:
         """Go on in a fresh arena, by replaying the text accepted so far."""
@@ -140,7 +148,7 @@ class Matcher:
         while node is not None:
             nodes.append(node)
             node = node[2]
-        self._arena = self.compiled.renew(self._arena)
+        self._use(self.compiled.renew(self._arena))
         new: Node | None = None
         for _, piece, _, size, used, ended in reversed(nodes):
             if new is None:
@@ -167,22 +175,21 @@ class Matcher:
     def try_accept(self, token: int) -> bool:
         """`accept` that returns False instead of raising when the token cannot follow."""
         node = self._node
-        arena = self._arena
         try:
-            kind = self.compiled.kinds[token]
+            kind = self._kinds[token]
         except (IndexError, TypeError):
             raise self._bad_token(token) from None
         if kind != 0 or token < 0:
             return self._accept_special(token, kind)
         if node[5]:
             return False
-        with arena.lock:
-            r = mk.begin_advance(arena.address, node[0], token)
+        with self._lock:
+            r = begin_advance(self._address, node[0], token)
         if r < DEAD:
             r = self._advance(node, self.vocabulary.token_bytes(token))[0]
         if r < 0:
             return False
-        self._node = (r, token, node, node[3] + self.compiled.lengths[token], node[4] + 1, False)
+        self._node = (r, token, node, node[3] + self._lengths[token], node[4] + 1, False)
         return True
 
     def _accept_special(self, token: int, kind: int) -> bool:
@@ -252,13 +259,15 @@ class Matcher:
         """An independent matcher at the same position; O(1)."""
         other = Matcher.__new__(Matcher)
         other.compiled, other.vocabulary, other.max_tokens = self.compiled, self.vocabulary, self.max_tokens
-        other._arena, other._node, other._closing = self._arena, self._node, self._closing
+        other._kinds, other._lengths = self._kinds, self._lengths
+        other._use(self._arena)
+        other._node, other._closing = self._node, self._closing
         other._out = other._out_at = None
         return other
 
     def reset(self) -> None:
         """Back to the start, in the newest arena."""
-        self._arena = self.compiled.arena()
+        self._use(self.compiled.arena())
         self._node = (self._arena.start, None, None, 0, 0, False)
         if self._closing is not None:
             self._closing = self.compiled.closing(self._arena)

@@ -25,19 +25,19 @@ from __future__ import annotations
 from numba import njit
 
 from ..automata.stack_kernels import (
-    ARR_START, ASK_ANYLEN, ASK_REP, BITS, BLOCK_SIZE, CTX, CTX_W, C_A, C_KIND, C_PARENT, DEAD, F_CLOSE, F_ITEM, F_ROW,
-    F_STEP, KEYS, KEY_BASE, KEY_W, K_EXTRA, K_NAMES, K_SEEN, LOW, LX_BASE, MULTI, MUST_SPACE, NATIVE, NEED, NEED_LEXER,
-    NEED_NODE, NODE, NODE_W, N_NUM, N_OUT, N_READY, N_STATIC, OPS, OP_W, OUT, P_EXT, QUOTE, RAW_BASE, ROOM_MEMO,
-    ROOM_PENDING, ROOM_REGION, ROOM_ROWS, SET_BASE, SHIFT, STATIC, TOUCHED, VALUE, WS, X_COUNT,
-    ask_lexer, call2, call4, call5, call7, call8, can_end, emit, expand, finish, gap, grow_probe, intern_bits, ld16, ld32, ld64, ld8,
-    lexeme_label, mix, need, np_empty, piece_label, piece_step, projection, put_slot, size_of, st32, st64)
+    ANY_KEY, ARR_START, ASK_ANYLEN, ASK_RANGE, ASK_RANGE2, ASK_REP, BITS, BLOCK_SIZE, CTX, CTX_W, C_A, C_KIND, C_PARENT, DEAD, F_CLOSE, F_ITEM, F_ROW,
+    F_STEP, MAY_START, KEYS, KEY_BASE, KEY_W, K_EXTRA, K_NAMES, K_SEEN, LOW, LX_BASE, MULTI, MUST_SPACE, NATIVE, NEED, NEED_LEXER,
+    LEXER, NEED_NODE, NODE, NODE_W, N_NUM, N_OUT, N_READY, N_STATIC, OPS, OP_W, OUT, P_EXT, QUOTE, RAW_BASE, ROOM_MEMO,
+    ROOM_PENDING, ROOM_REGION, ROOM_ROWS, SET_BASE, SHIFT, STATIC, TOUCHED, VALUE, WS, WSX_BASE, X_COUNT,
+    any_allowed, ask_lexer, call2, call4, call5, call6, call7, can_end, emit, expand, finish, gap, grow_probe, intern_bits, ld16, ld32, ld64, ld8,
+    TRIE_BASE, lexeme_label, mix, need, next_bytes, np_empty, piece_label, piece_step, plain_byte, popcount, trie_position, projection, put_slot, size_of, st32, st64)
 
 #: sha256 of the kernel files compiled into this one (see automata/stack_kernels.py).
-DEPENDS_ON = "7d930832f04f489e2f932ed83eea1a4d23ae2f28e57f440451175b41ba7d5b5d"
+DEPENDS_ON = "63a61ca031046094668e4991d0986d18686e99813970fc241811e1e850fe71cb"
 
 # ---- slots of the block that belong to masks
-(TRIE, TRIE_FIRST, TRIE_TOKENS, TRIE_ROOT,
- STRUCT, STRUCT_FIRST, STRUCT_TOKENS,
+(TRIE, TRIE_FIRST, TRIE_TOKENS, TRIE_TOKEN,
+ STRUCT, STRUCT_FIRST, STRUCT_TOKENS, STRUCT_TOKEN, DUPS, N_DUPS, ROOT_CHILD,
  SUFFIX, N_SUFFIX,
  CUT_OFF, CUT_POS, CUT_SUFFIX,
  WORDS, EOS, N_EOS,
@@ -51,13 +51,19 @@ DEPENDS_ON = "7d930832f04f489e2f932ed83eea1a4d23ae2f28e57f440451175b41ba7d5b5d"
  STATES, STATE_POOL, N_STATES, CAP_STATES, N_STATE_POOL, CAP_STATE_POOL, H_STATES, M_STATES,
  BLOB, OFFSETS, KIND,
  U_KEYS, U_VALUES, M_U, N_U, U_ASK, N_ASK, CAP_ASK,
- SCRATCH, SCRATCH_ROW, PEAK, F_WALK, F_REGION, F_LEXEME_ROW, F_AFTER) = range(64, 64 + 70)
+ SCRATCH, SCRATCH_ROW, PEAK, F_WALK, F_REGION, F_LEXEME_ROW, F_AFTER, LABEL_SEEN, F_NEAR_ANY, F_RETURNS,
+ TRIE_BYTES, DEPTH) = range(64, 64 + 79)
 
 ROOM_AFTER, ROOM_STATES, NEED_U = 20, 21, 22
+ASK_STEP = -100
+#: the ASCII letters among bytes 64..127
+LETTERS = 0x07FFFFFE07FFFFFE
 #: a state of several threads is ``MANY | id``
 MANY = 1 << 62
-REGION_W = 4
-(R_ROW, R_PAIRS, R_NPAIRS, R_ABS) = range(4)
+REGION_W = 6
+(R_ROW, R_PAIRS, R_NPAIRS, R_ABS, R_LABEL) = range(5)
+#: label of a region whose lexemes end with different labels
+MIXED = -2
 
 _OPT = dict(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy")
 _ENTRY = dict(nogil=True, cache=True, error_model="numpy")
@@ -132,16 +138,49 @@ def push_rest(e, node):
 
 
 @njit(**_OPT)
-def walk(e, nodes, first, tokens, start, thread, dst, skip_numbers):
+def quick_step(table, ctx, start_of, keys, lexer, t, b):
+    """`thread_step` where a table look-up decides it, else ASK_STEP."""
+    q = t >> SHIFT
+    if q < N_STATIC:
+        r = ld16(table, (q << 8) + b)
+        if r >= 0:
+            return (r << SHIFT) | (t & LOW)
+        return DEAD if q == 0 and b != QUOTE else ASK_STEP
+    if q < LX_BASE:
+        if b == 32 or b == 10 or b == 13 or b == 9:
+            return t - (1 << SHIFT) if q > WS else DEAD
+        c = t & LOW
+        if c < SET_BASE and ld8(start_of, (ld32(ctx + c * (CTX_W * 4), C_KIND) << 8) + b) == 0:
+            return DEAD
+    elif KEY_BASE <= q and q < WSX_BASE:
+        r = keys + (q - KEY_BASE) * (KEY_W * 4)
+        names, extra = ld32(r, K_NAMES), ld32(r, K_EXTRA)
+        if names < 0:           # far from any declared key: one more character of any string
+            if extra == 0 and ld32(r, K_SEEN) < 0 and ld16(table, b) == 0:
+                return t
+        elif extra <= 0 and names >= TRIE_BASE and plain_byte(b):
+            if trie_position(lexer, names & (TRIE_BASE - 1), b) < 0:
+                if extra < 0:
+                    return DEAD
+                if ld32(r, K_SEEN) < 0 and ld16(table, b) == 0:
+                    return (ANY_KEY << SHIFT) | (t & LOW)
+    return ASK_STEP
+
+
+@njit(**_OPT)
+def walk(e, nodes, tokens, start, thread, dst, skip_numbers):
     """Set in `dst` every payload strictly below trie node `start` that `thread` survives.
 
-    `tokens` 0 means that the payload of a node is the node itself.
+    `tokens` holds one id a node, or -1; 0 means that the payload of a node is
+    the node itself.  Further ids with the same bytes are added to whole rows.
     """
     base = ld64(e, N_PENDING)
     r = push_pending(e, start, thread)
     if r < 0:
         return r
     stack = ld64(e, STACK)
+    table, ctx, start_of, keys = ld64(e, STATIC), ld64(e, CTX), ld64(e, MAY_START), ld64(e, KEYS)
+    lexer = ld64(e, LEXER)
     while ld64(e, N_PENDING) > base:
         n = ld64(e, N_PENDING) - 2
         st64(e, N_PENDING, n)
@@ -158,7 +197,10 @@ def walk(e, nodes, first, tokens, start, thread, dst, skip_numbers):
                 i += v >> 24
                 continue
             t = ld64(stack, d - 1)
-            r = call5(ld64(e, F_STEP), e, t >> SHIFT, t & LOW, b, -1)
+            r = quick_step(table, ctx, start_of, keys, lexer, t, b)
+            if r == ASK_STEP:
+                r = call5(ld64(e, F_STEP), e, t >> SHIFT, t & LOW, b, -1)
+                ctx, keys = ld64(e, CTX), ld64(e, KEYS)
             if r < 0:
                 if r == DEAD:
                     i += v >> 24
@@ -172,8 +214,9 @@ def walk(e, nodes, first, tokens, start, thread, dst, skip_numbers):
             if tokens == 0:
                 set_bit(dst, i)
             else:
-                for k in range(ld32(first, i), ld32(first, i + 1)):
-                    set_bit(dst, ld32(tokens, k))
+                k = ld32(tokens, i)
+                if k >= 0:
+                    set_bit(dst, k)
             i += 1
     return 0
 
@@ -198,13 +241,14 @@ def region_walk(e, q, dst, pairs, n, cap, lens):
     Returns the number of pairs, or NEED_PY/FUEL.
     """
     nodes, first, tokens = ld64(e, TRIE), ld64(e, TRIE_FIRST), ld64(e, TRIE_TOKENS)
-    stack = ld64(e, STACK)
+    stack, token_of = ld64(e, STACK), ld64(e, TRIE_TOKEN)
     raw = 0
     if q >= RAW_BASE:
         raw, q = 1, q - RAW_BASE
     elif 16 <= q and q < 48 or 52 <= q and q < N_STATIC:
         raw = 1
     st64(stack, 0, q)
+    seen_label = -1
     i, end = 1, ld64(nodes, 0) >> 24
     while i < end:
         v = ld64(nodes, i)
@@ -216,6 +260,7 @@ def region_walk(e, q, dst, pairs, n, cap, lens):
             if label < DEAD:
                 return label
             if label >= 0:
+                seen_label = label if seen_label == -1 or seen_label == label else MIXED
                 lo, mid, hi = ld32(first, i), ld32(first, i + 1), ld32(first, i + size)
                 if n + hi - lo > cap:
                     return need(e, ROOM_REGION, 0, 0)
@@ -239,7 +284,9 @@ def region_walk(e, q, dst, pairs, n, cap, lens):
         r = piece_step(e, p, b)
         if r >= 0:
             st64(stack, d, r)
-            set_tokens(dst, first, tokens, i, i + 1)
+            k = ld32(token_of, i)
+            if k >= 0:
+                set_bit(dst, k)
             i += 1
             continue
         if r < DEAD:
@@ -261,6 +308,154 @@ def region_walk(e, q, dst, pairs, n, cap, lens):
                         st32(pairs, 2 * n + 1, s)
                         n += 1
         i += size
+    st64(e, LABEL_SEEN, seen_label)
+    return n
+
+
+@njit(**_OPT)
+def stable_bytes(e, q, dst):
+    """dst[0:3] := bytes 0..63, 64..127 and 192..255 that lead from q back to q.
+
+    A lead byte counts when every character it starts does.  `q` stands between
+    characters.  Returns 0, or NEED_PY/FUEL.
+    """
+    dst[0], dst[1], dst[2] = 0, 0, 0
+    for b in range(32, 128):
+        if b != QUOTE and b != 92:
+            r = piece_step(e, q, b)
+            if r < DEAD:
+                return r
+            if r == q:
+                dst[b >> 6] |= 1 << (b & 63)
+    table = ld64(e, STATIC)
+    for b in range(0xC2, 0xF5):
+        r = piece_step(e, q, b)
+        if r < DEAD:
+            return r
+        if r >= 0:
+            r = returns(e, table, r, ld16(table, b), q)
+            if r < DEAD:
+                return r
+            if r == 1:
+                dst[2] |= 1 << (b & 63)
+    return 0
+
+
+@njit(**_OPT)
+def returns(e, table, r, u, q):
+    """1 if every rest of a character (static state u) leads from r to q; NEED_PY/FUEL."""
+    last, last_u = -1, -1
+    for c in range(0x80, 0xC0):
+        u2 = ld16(table, (u << 8) + c)
+        if u2 < 0:
+            continue
+        r2 = piece_step(e, r, c)
+        if r2 < DEAD:
+            return r2
+        if u2 == 0:
+            if r2 != q:
+                return 0
+        elif r2 < 0:
+            return 0
+        elif r2 != last or u2 != last_u:        # neighbours mostly share their state
+            last, last_u = r2, u2
+            x = call5(ld64(e, F_RETURNS), e, table, r2, u2, q)
+            if x != 1:
+                return x
+    return 1
+
+
+@njit(**_OPT)
+def near_any(e, q, dst, pairs, n, cap):
+    """Region of a string state that most text leads back to, as a difference from any string's.
+
+    Starts from the row of an arbitrary string and looks only at subtrees of the
+    vocabulary in which a byte occurs that moves the state.  Arguments and
+    result as `region_walk`; -4 if the state is not of that kind.
+    """
+    cached = np_empty(32)
+    sets = np_empty(32 * 3)
+    for k in range(32):
+        cached[k] = -1
+    r = stable_bytes(e, q, sets[3 * (q & 31):])
+    if r < 0:
+        return r
+    cached[q & 31] = q
+    if popcount(sets[3 * (q & 31) + 1] & LETTERS) < 8:
+        # ... or that a letter brings to such a state
+        r = piece_step(e, q, 113)
+        if r < 0:
+            return r if r < DEAD else -4
+        slot = r & 31
+        x = stable_bytes(e, r, sets[3 * slot:])
+        if x < 0:
+            return x
+        cached[slot] = r
+        if popcount(sets[3 * slot + 1] & LETTERS) < 8:
+            return -4
+    nodes, first, tokens = ld64(e, TRIE), ld64(e, TRIE_FIRST), ld64(e, TRIE_TOKENS)
+    table, below = ld64(e, STATIC), ld64(e, TRIE_BYTES)
+    words = ld64(e, WORDS)
+    src = ld64(ld64(e, S_REGION), R_ROW)
+    for i in range(words):
+        st64(dst, i, ld64(src, i))
+    stack, chars = ld64(e, STACK), ld64(e, STACK) + ld64(e, DEPTH) * 8
+    st64(stack, 0, q)
+    st64(chars, 0, 0)
+    seen_label = -1
+    i, end = 1, ld64(nodes, 0) >> 24
+    while i < end:
+        v = ld64(nodes, i)
+        b, d, size = v & 255, (v >> 8) & 0xFFFF, v >> 24
+        p, u = ld64(stack, d - 1), ld64(chars, d - 1)
+        if b == QUOTE and u == 0:
+            label = piece_label(e, p)
+            if label < DEAD:
+                return label
+            lo, mid, hi = ld32(first, i), ld32(first, i + 1), ld32(first, i + size)
+            if label < 0:
+                for k in range(lo, mid):
+                    clear_bit(dst, ld32(tokens, k))
+            else:
+                seen_label = label if seen_label == -1 or seen_label == label else MIXED
+                if n + hi - mid > cap:
+                    return need(e, ROOM_REGION, 0, 0)
+                for k in range(mid, hi):
+                    s = cut_of(e, ld32(tokens, k), d)
+                    if s >= 0:
+                        st32(pairs, 2 * n, ld32(tokens, k))
+                        st32(pairs, 2 * n + 1, s)
+                        n += 1
+            i += size
+            continue
+        u = ld16(table, (u << 8) + b)
+        if u < 0:
+            i += size
+            continue
+        r = piece_step(e, p, b)
+        if r < DEAD:
+            return r
+        if r == DEAD:
+            for k in range(ld32(first, i), ld32(first, i + size)):
+                clear_bit(dst, ld32(tokens, k))
+            i += size
+            continue
+        if u == 0:
+            slot = r & 31
+            if cached[slot] != r:
+                x = stable_bytes(e, r, sets[3 * slot:])
+                if x < 0:
+                    return x
+                cached[slot] = r
+            at = below + i * 32
+            if ((ld64(at, 0) & ~sets[3 * slot]) | (ld64(at, 1) & ~sets[3 * slot + 1])
+                    | (ld64(at, 3) & ~sets[3 * slot + 2])) == 0:
+                i += size
+                continue
+        st64(stack, d, r)
+        st64(chars, d, u)
+        i += 1
+    st64(e, LABEL_SEEN, seen_label)
     return n
 
 
@@ -300,7 +495,11 @@ def region_of(e, q):
     if row < 0:
         return row
     first = ld64(e, N_PAIRS)
-    m = call7(ld64(e, F_REGION), e, q, row_address(e, row), ld64(e, PAIRS), first, ld64(e, CAP_PAIRS), 0)
+    m = -4
+    if q < RAW_BASE:
+        m = call6(ld64(e, F_NEAR_ANY), e, q, row_address(e, row), ld64(e, PAIRS), first, ld64(e, CAP_PAIRS))
+    if m == -4:
+        m = call7(ld64(e, F_REGION), e, q, row_address(e, row), ld64(e, PAIRS), first, ld64(e, CAP_PAIRS), 0)
     if m < 0:
         st64(e, N_ROWS, row)
         return m
@@ -309,6 +508,7 @@ def region_of(e, q):
     st64(r, R_PAIRS, first)
     st64(r, R_NPAIRS, m - first)
     st64(r, R_ABS, 0)
+    st64(r, R_LABEL, ld64(e, LABEL_SEEN))
     st64(e, N_PAIRS, m)
     st64(keys, slot * 2, q)
     st64(keys, slot * 2 + 1, n)
@@ -333,7 +533,7 @@ def after_bits(e, c):
     w = (ld64(e, N_SUFFIX) + 63) >> 6
     scratch = ld64(e, SCRATCH)
     clear_row(scratch, w)
-    r = call8(ld64(e, F_WALK), e, ld64(e, SUFFIX), 0, 0, 0, (gap(e, c) << SHIFT) | c, scratch, 0)
+    r = call7(ld64(e, F_WALK), e, ld64(e, SUFFIX), 0, 0, (gap(e, c) << SHIFT) | c, scratch, 0)
     if r < 0:
         return r
     off = intern_bits(e, scratch, w)
@@ -412,12 +612,12 @@ def key_row(e, q, c, dst):
     op = ld32(ld64(e, CTX) + c * (CTX_W * 4), C_A)
     nodes, first, tokens = ld64(e, TRIE), ld64(e, TRIE_FIRST), ld64(e, TRIE_TOKENS)
     if extra < 0 or ld32(ld64(e, OPS) + op * (OP_W * 4), P_EXT) == 0:
-        return call8(ld64(e, F_WALK), e, nodes, first, tokens, 0, (q << SHIFT) | c, dst, 0)
+        return closed_key_row(e, names, q, c, dst)
     rep = extra
     if extra >= LX_BASE:
         rep = ask_lexer(e, ASK_REP, extra)
         if rep >= LX_BASE:
-            return call8(ld64(e, F_WALK), e, nodes, first, tokens, 0, (q << SHIFT) | c, dst, 0)
+            return pattern_key_row(e, q, extra, names, seen, c, dst)
     # an undeclared key may be anything from here on: the row of any string ...
     label = 1
     if extra >= LX_BASE:
@@ -425,12 +625,12 @@ def key_row(e, q, c, dst):
         if label < DEAD:
             return label
         if label < 0:       # in the middle of a character: its label is not known yet
-            return call8(ld64(e, F_WALK), e, nodes, first, tokens, 0, (q << SHIFT) | c, dst, 0)
+            return call7(ld64(e, F_WALK), e, nodes, ld64(e, TRIE_TOKEN), 0, (q << SHIFT) | c, dst, 0)
     d = call7(ld64(e, F_CLOSE), e, -1, extra, -1, -1, label, c)
     if d < DEAD:
         return d
     if d < 0:
-        return call8(ld64(e, F_WALK), e, nodes, first, tokens, 0, (q << SHIFT) | c, dst, 0)
+        return call7(ld64(e, F_WALK), e, nodes, ld64(e, TRIE_TOKEN), 0, (q << SHIFT) | c, dst, 0)
     r = call4(ld64(e, F_LEXEME_ROW), e, rep, d, dst)
     if r < 0:
         return r
@@ -441,13 +641,81 @@ def key_row(e, q, c, dst):
 
 
 @njit(**_OPT)
+def pattern_key_row(e, q, extra, names, seen, c, dst):
+    """The mask of a key that may match patterns."""
+    r = region_of(e, extra)
+    if r < 0:
+        return r
+    label = ld64(r, R_LABEL)
+    d = DEAD
+    if label >= 0:
+        d = call7(ld64(e, F_CLOSE), e, -1, extra, -1, -1, label, c)
+        if d < DEAD:
+            return d
+    if d < 0:       # several classes of keys may end here, or none
+        return call7(ld64(e, F_WALK), e, ld64(e, TRIE), ld64(e, TRIE_TOKEN), 0, (q << SHIFT) | c, dst, 0)
+    r = call4(ld64(e, F_LEXEME_ROW), e, extra, d, dst)
+    if r < 0 or (names < 0 and seen < 0):
+        return r
+    return key_fix(e, names, seen, extra, c, label, dst)
+
+
+@njit(**_OPT)
+def closed_key_row(e, names, q, c, dst):
+    """The mask of a key that must be a declared one: only what goes on in the trie of names."""
+    nodes, token_of = ld64(e, TRIE), ld64(e, TRIE_TOKEN)
+    some = np_empty(300)
+    n = -1
+    if names >= 0:
+        n = next_bytes(ld64(e, LEXER), names, some, 0)
+    if n < 0:
+        return call7(ld64(e, F_WALK), e, nodes, token_of, 0, (q << SHIFT) | c, dst, 0)
+    some[n], some[n + 1] = QUOTE, 92
+    for k in range(n + 2):
+        i = ld32(ld64(e, ROOT_CHILD), some[k])
+        if i < 0:
+            continue
+        r = call5(ld64(e, F_STEP), e, q, c, some[k], -1)
+        if r == DEAD:
+            continue
+        if r < 0:
+            return r
+        if ld32(token_of, i) >= 0:
+            set_bit(dst, ld32(token_of, i))
+        r = call7(ld64(e, F_WALK), e, nodes, token_of, i, r, dst, 0)
+        if r < 0:
+            return r
+    return 0
+
+
+@njit(**_OPT)
 def key_fix(e, names, seen, extra, c, label, dst):
     """Correct `dst` along the trie paths that spell a declared or an already seen key."""
+    some = np_empty(600)
+    n, lexer = 0, ld64(e, LEXER)
+    if names >= 0:
+        n = next_bytes(lexer, names, some, n)
+    if seen >= 0 and n >= 0:
+        n = next_bytes(lexer, seen, some, n)
+    if n < 0:
+        return fix_below(e, 1, ld64(ld64(e, TRIE), 0) >> 24, names, seen, extra, c, label, dst)
+    some[n], some[n + 1] = QUOTE, 92
+    for k in range(n + 2):
+        i = ld32(ld64(e, ROOT_CHILD), some[k])
+        if i >= 0:
+            r = fix_below(e, i, i + (ld64(ld64(e, TRIE), i) >> 24), names, seen, extra, c, label, dst)
+            if r < 0:
+                return r
+    return 0
+
+
+@njit(**_OPT)
+def fix_below(e, i, end, names, seen, extra, c, label, dst):
+    """`key_fix` for the trie nodes i..end-1, whole subtrees of the root."""
     nodes, first, tokens = ld64(e, TRIE), ld64(e, TRIE_FIRST), ld64(e, TRIE_TOKENS)
     deepest = 64
     ns, ss = np_empty(deepest), np_empty(deepest)
     ns[0], ss[0] = names, seen
-    i, end = 1, ld64(nodes, 0) >> 24
     while i < end:
         v = ld64(nodes, i)
         b, d, size = v & 255, (v >> 8) & 0xFFFF, v >> 24
@@ -477,7 +745,7 @@ def key_fix(e, names, seen, extra, c, label, dst):
                         return t
                     if t >= 0:
                         set_tokens(dst, first, tokens, i, i + 1)
-                        r = call8(ld64(e, F_WALK), e, nodes, first, tokens, i, (gap(e, t) << SHIFT) | t, dst, 0)
+                        r = call7(ld64(e, F_WALK), e, nodes, ld64(e, TRIE_TOKEN), i, (gap(e, t) << SHIFT) | t, dst, 0)
                         if r < 0:
                             return r
                 i += size
@@ -493,6 +761,12 @@ def key_fix(e, names, seen, extra, c, label, dst):
         if n < 0 and s < 0:
             i += size
             continue
+        if n >= 0 and extra >= LX_BASE:     # may go on as a declared key where no other may
+            lo, hi = ask_lexer(e, ASK_RANGE, n), ask_lexer(e, ASK_RANGE + 1, n)
+            lo2, hi2 = ask_lexer(e, ASK_RANGE2, n), ask_lexer(e, ASK_RANGE2 + 1, n)
+            op = ld32(ld64(e, CTX) + c * (CTX_W * 4), C_A)
+            if any_allowed(e, op, lo, hi) or any_allowed(e, op, lo2, hi2):
+                set_tokens(dst, first, tokens, i, i + 1)
         ns[d], ss[d] = n, s
         i += 1
     return 0
@@ -533,6 +807,8 @@ def number_rows(e, c, dst):
 def build_thread(e, thread, dst):
     """OR into `dst` the mask of one thread, without EOS."""
     q, c = thread >> SHIFT, thread & LOW
+    if q == MUST_SPACE or q >= WSX_BASE:
+        return call7(ld64(e, F_WALK), e, ld64(e, STRUCT), ld64(e, STRUCT_TOKEN), 0, thread, dst, 0)
     if q >= KEY_BASE:
         if c < SET_BASE:
             return key_row(e, q, c, dst)
@@ -547,12 +823,10 @@ def build_thread(e, thread, dst):
             or_row(dst, tmp, ld64(e, WORDS))
         return 0
     if q >= WS and q < LX_BASE:
-        r = call8(ld64(e, F_WALK), e, ld64(e, STRUCT), ld64(e, STRUCT_FIRST), ld64(e, STRUCT_TOKENS), 0, thread, dst, 1)
+        r = call7(ld64(e, F_WALK), e, ld64(e, STRUCT), ld64(e, STRUCT_TOKEN), 0, thread, dst, 1)
         if r < 0:
             return r
         return number_rows(e, c, dst)
-    if q == MUST_SPACE:
-        return call8(ld64(e, F_WALK), e, ld64(e, STRUCT), ld64(e, STRUCT_FIRST), ld64(e, STRUCT_TOKENS), 0, thread, dst, 0)
     return call4(ld64(e, F_LEXEME_ROW), e, q, c, dst)
 
 
@@ -591,6 +865,11 @@ def thread_row(e, thread):
         if ld64(e, N_ROWS) == row + 1:
             st64(e, N_ROWS, row)
         return r
+    dups = ld64(e, DUPS)
+    for i in range(ld64(e, N_DUPS)):
+        k = ld32(dups, 2 * i)
+        if (ld64(dst, k >> 6) >> (k & 63)) & 1:
+            set_bit(dst, ld32(dups, 2 * i + 1))
     if can_end(e, q, c):
         for i in range(ld64(e, N_EOS)):
             set_bit(dst, ld32(ld64(e, EOS), i))
@@ -1014,5 +1293,6 @@ def static_region(e, q, dst, pairs, cap, lens):
 
 
 #: natives of both kernel files (see stack_kernels)
-ALL_NATIVE = {**NATIVE, F_ROW: (state_row, 2), F_WALK: (walk, 8), F_REGION: (region_walk, 7),
-              F_LEXEME_ROW: (lexeme_row, 4), F_AFTER: (after_bits, 2)}
+ALL_NATIVE = {**NATIVE, F_ROW: (state_row, 2), F_WALK: (walk, 7), F_REGION: (region_walk, 7),
+              F_LEXEME_ROW: (lexeme_row, 4), F_AFTER: (after_bits, 2), F_NEAR_ANY: (near_any, 6),
+              F_RETURNS: (returns, 5)}

@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
@@ -128,10 +128,39 @@ def _char_counts(table, blob, offsets, tokens, out):
         out[k] = chars
 
 
+@njit(nogil=True, cache=True)
+def _bytes_below(nodes, out, path):
+    """out[i] := the set of bytes (256 bits) that occur strictly below trie node i."""
+    for i in range(nodes.shape[0] - 1, 0, -1):
+        # children come after their parent: when a node is met from the end, its set is complete
+        d = (nodes[i] >> 8) & 0xFFFF
+        b = nodes[i] & 255
+        path[d - 1, b >> 6] |= np.int64(1) << (b & 63)
+        for k in range(4):
+            out[i, k] = path[d, k]
+            path[d - 1, k] |= path[d, k]
+            path[d, k] = 0
+    for k in range(4):
+        out[0, k] = path[0, k]
+
+
 @functools.cache
 def natives() -> dict:
     """The kernels that are called through their address, compiled once a process."""
     return sk.compile_native(mk.ALL_NATIVE)
+
+
+def _may_start() -> np.ndarray:
+    """uint8[kinds, 256]: bytes that can follow the white space before each kind of context."""
+    first = {sk.VALUE: b'"-0123456789tfn[{', sk.COLON: b":", sk.OBJ_START: b'"}', sk.OBJ_KEY: b'"',
+             sk.OBJ_AFTER: b",}", sk.ARR_START: b'"-0123456789tfn[{]', sk.ARR_AFTER: b",]"}
+    out = np.zeros((8, 256), np.uint8)
+    for kind, allowed in first.items():
+        out[kind, list(allowed)] = 1
+    return out
+
+
+_MAY_START = _may_start()
 
 
 class TokenTables:
@@ -152,6 +181,8 @@ class TokenTables:
         self.length_list = np.diff(self.offsets).tolist()
         self.static = np.ascontiguousarray(sd.static_table, np.int16)
         self.accept = np.ascontiguousarray(sd.static_accept.astype(np.uint8))
+        self.arena_template: Any = None         # see automata/arena.py
+        self.arena_places: dict = {}
         self._lock = threading.Lock()
         self._free: list[np.ndarray] = []
         self._block = np.zeros(mk.BLOCK_SIZE, np.int64)
@@ -162,6 +193,10 @@ class TokenTables:
         if not self.blob.size:
             self.blob = np.zeros(1, np.uint8)
         self.depth = 4 + int((self.trie.nodes >> 8 & 0xFFFF).max())
+        again = np.repeat(np.arange(len(self.trie)), np.diff(self.trie.dup_offsets))
+        self.dups = np.stack([self.trie.token[again], self.trie.dup_ids], 1).astype(np.int32)
+        self.bytes_below = np.empty((len(self.trie), 4), np.int64)
+        _bytes_below(self.trie.nodes, self.bytes_below, np.zeros((self.depth + 2, 4), np.int64))
         stored = restore_parts(self.vocabulary)
         parts = stored or self._tries()
         self.struct, self.suffix = parts.struct, parts.suffix
@@ -268,7 +303,13 @@ class TokenTables:
         block[mk.TRIE] = self.trie.nodes.ctypes.data
         block[mk.TRIE_FIRST] = self.trie.first.ctypes.data
         block[mk.TRIE_TOKENS] = self.trie.dfs_tokens.ctypes.data
-        block[mk.TRIE_ROOT] = self.trie.root_child.ctypes.data
+        block[mk.TRIE_TOKEN] = self.trie.token.ctypes.data
+        block[mk.STRUCT_TOKEN] = self.struct.token.ctypes.data
+        block[mk.TRIE_BYTES] = self.bytes_below.ctypes.data
+        block[mk.DEPTH] = self.depth
+        block[mk.ROOT_CHILD] = self.trie.root_child.ctypes.data
+        block[mk.DUPS] = self.dups.ctypes.data
+        block[mk.N_DUPS] = len(self.dups)
         block[mk.STRUCT] = self.struct.nodes.ctypes.data
         block[mk.STRUCT_FIRST] = self.struct.first.ctypes.data
         block[mk.STRUCT_TOKENS] = self.struct.dfs_tokens.ctypes.data
@@ -283,6 +324,7 @@ class TokenTables:
         block[mk.BLOB] = self.blob.ctypes.data
         block[mk.OFFSETS] = self.offsets.ctypes.data
         block[mk.KIND] = self.kind.ctypes.data
+        block[sk.MAY_START] = _MAY_START.ctypes.data
         for slot, native in natives().items():
             block[slot] = native.address
         if block is not self._block:
