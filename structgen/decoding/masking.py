@@ -34,6 +34,8 @@ __all__ = ["OK", "ALL_MASKED", "NOT_A_NUMBER", "FREE", "ScoreMasker", "mask_inpl
 OK, ALL_MASKED, NOT_A_NUMBER = 0, 1, 2
 #: row map entry of a row that carries no constraint
 FREE = -1
+#: rows with at most so many allowed tokens are written token by token
+FEW = 2048
 
 # torch dtype -> (integer twin, numpy twin, bits of -inf, bits of the exponent)
 _TWINS = {
@@ -58,149 +60,144 @@ def _lowest(word):
 
 
 @njit(nogil=True, cache=True)
-def _at_most(row, bound):
-    """The number of bits set in `row`, or something above `bound` if there are more."""
-    total = np.int64(0)
-    for start in range(0, row.shape[0], 128):
-        part = np.uint64(0)
-        for w in range(start, min(start + 128, row.shape[0])):
+def _few(row, found):
+    """List the tokens of a mask in `found`; -1 as soon as they are too many for it.
+
+    A block of words is counted before it is listed, so that rows with many
+    tokens are told apart early.
+    """
+    k = 0
+    room = found.shape[0]
+    for start in range(0, row.shape[0], 64):
+        stop = min(start + 64, row.shape[0])
+        total = np.uint64(0)
+        for w in range(start, stop):
             v = row[w]
             v = v - ((v >> np.uint64(1)) & np.uint64(0x5555555555555555))
             v = (v & np.uint64(0x3333333333333333)) + ((v >> np.uint64(2)) & np.uint64(0x3333333333333333))
             v = (v + (v >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-            part += (v * np.uint64(0x0101010101010101)) >> np.uint64(56)
-        total += np.int64(part)
-        if total > bound:
-            break
-    return total
+            total += (v * np.uint64(0x0101010101010101)) >> np.uint64(56)
+        if total == 0:
+            continue
+        if k + np.int64(total) > room:
+            return np.int64(-1)
+        for w in range(start, stop):
+            word = row[w]
+            while word:
+                found[k] = w * 64 + _lowest(word)
+                k += 1
+                word &= word - _ONE
+    return np.int64(k)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _judge(value, neg, top):
+    """0: finite, 1: -inf, 2: NaN, of a score read as an integer."""
+    if value == neg:
+        return 1
+    # the sign is dropped without leaving the type's own width
+    return 2 if (value & (top | (top - 1))) > top else 0
 
 
 @njit(nogil=True, cache=True)
-def _verdict(scores, row, neg, expo):
-    """Look for an allowed token of finite score; stops at the first one."""
-    nan = False
-    top = np.int64(expo)
-    for w in range(row.shape[0]):
-        word = row[w]
-        while word:
-            value = np.int64(scores[w * 64 + _lowest(word)])
-            word &= word - _ONE
-            if value == neg:
-                continue
-            # the sign is dropped without leaving the type's own width
-            if (value & (top | (top - 1))) > top:
-                nan = True
-                continue
-            return 0
-    return 2 if nan else 1
-
-
-@njit(nogil=True, cache=True)
-def _forbid(scores, row, neg):
-    """Write `neg` wherever `row` does not allow the token."""
+def _forbid(scores, row, neg, top):
+    """Write `neg` wherever `row` does not allow the token; the verdict."""
     n = scores.shape[0]
+    verdict = 1
     for w in range(row.shape[0]):
         base = w * 64
-        gone = ~row[w]
-        if gone == 0:
-            continue
         last = min(base + 64, n)
+        word = row[w]
+        while word and verdict != 0:
+            seen = _judge(np.int64(scores[base + _lowest(word)]), neg, top)
+            verdict = 0 if seen == 0 else max(verdict, seen)
+            word &= word - _ONE
+        gone = ~row[w]
         if row[w] == 0:
             for t in range(base, last):
                 scores[t] = neg
             continue
         if last - base < 64:
-            if last <= base:
-                break
             gone &= (_ONE << np.uint64(last - base)) - _ONE
         while gone:
             scores[base + _lowest(gone)] = neg
             gone &= gone - _ONE
     for t in range(min(row.shape[0] * 64, n), n):
         scores[t] = neg
+    return verdict
 
 
 @njit(nogil=True, cache=True)
-def _mask_inplace(scores, bits, rows, neg, expo, status):
-    sparse = scores.shape[1] // 16
+def _mask_inplace(scores, bits, rows, neg, top, status):
     bad = 0
+    found = np.empty(FEW, np.int32)
+    values = np.empty(FEW, scores.dtype)
     for r in range(scores.shape[0]):
         status[r] = 0
         if rows[r] < 0:
             continue
         row = bits[rows[r]]
         line = scores[r]
-        status[r] = _verdict(line, row, neg, expo)
+        few = _few(row, found)
+        if few < 0:
+            status[r] = _forbid(line, row, neg, top)
+        else:
+            # save them, fill the row in one go, put them back
+            status[r] = 1
+            for k in range(few):
+                values[k] = line[found[k]]
+                seen = _judge(np.int64(values[k]), neg, top)
+                if status[r] != 0:
+                    status[r] = 0 if seen == 0 else max(status[r], seen)
+            for t in range(line.shape[0]):
+                line[t] = neg
+            for k in range(few):
+                line[found[k]] = values[k]
         bad += status[r] != 0
-        kept = _at_most(row, sparse)
-        if kept > sparse:
-            _forbid(line, row, neg)
-            continue
-        # few tokens: save them, fill the row in one go, put them back
-        values = np.empty(kept, scores.dtype)
-        k = 0
-        for w in range(row.shape[0]):
-            word = row[w]
-            while word:
-                values[k] = line[w * 64 + _lowest(word)]
-                k += 1
-                word &= word - _ONE
-        for t in range(line.shape[0]):
-            line[t] = neg
-        k = 0
-        for w in range(row.shape[0]):
-            word = row[w]
-            while word:
-                line[w * 64 + _lowest(word)] = values[k]
-                k += 1
-                word &= word - _ONE
     return bad
 
 
 @njit(nogil=True, cache=True)
-def _mask_into(src, dst, bits, rows, neg, expo, status, prev, clean):
+def _mask_into(src, dst, bits, rows, neg, top, status, prev, held):
     """Masked copy of `src` in `dst`.
 
-    ``clean[r]`` says that row r of `dst` is `neg` but for the tokens whose bits
-    are set in ``prev[r]``; it lets a sparse row be written without touching the
-    rest.
+    Row r of `dst` is `neg` but for the first ``held[r]`` tokens in ``prev[r]``
+    if that is not negative; it lets a row with few allowed tokens be written
+    without touching the rest.
     """
-    sparse = src.shape[1] // 16
     bad = 0
+    found = np.empty(FEW, np.int32)
     for r in range(src.shape[0]):
-        status[r] = 0
         line, out = src[r], dst[r]
-        dense = rows[r] < 0
-        if not dense:
-            row = bits[rows[r]]
-            status[r] = _verdict(line, row, neg, expo)
-            bad += status[r] != 0
-            dense = _at_most(row, sparse) > sparse
-        if dense:
+        status[r] = 0
+        if rows[r] < 0:
             for t in range(line.shape[0]):          # (a slice assignment is four times slower)
                 out[t] = line[t]
-            if rows[r] >= 0:
-                _forbid(out, bits[rows[r]], neg)
-            clean[r] = False
+            held[r] = -1
             continue
-        before = prev[r]
-        if clean[r]:
-            for w in range(before.shape[0]):
-                word = before[w]
-                while word:
-                    out[w * 64 + _lowest(word)] = neg
-                    word &= word - _ONE
-        else:
-            for t in range(out.shape[0]):
-                out[t] = neg
-            clean[r] = True
-        for w in range(before.shape[0]):
-            word = row[w]
-            before[w] = word
-            while word:
-                t = w * 64 + _lowest(word)
+        row = bits[rows[r]]
+        few = _few(row, found)
+        if few < 0:
+            for t in range(line.shape[0]):
                 out[t] = line[t]
-                word &= word - _ONE
+            status[r] = _forbid(out, row, neg, top)
+        else:
+            if held[r] >= 0:
+                for k in range(held[r]):
+                    out[prev[r, k]] = neg
+            else:
+                for t in range(out.shape[0]):
+                    out[t] = neg
+            status[r] = 1
+            for k in range(few):
+                t = found[k]
+                prev[r, k] = t
+                out[t] = line[t]
+                seen = _judge(np.int64(line[t]), neg, top)
+                if status[r] != 0:
+                    status[r] = 0 if seen == 0 else max(status[r], seen)
+        held[r] = few
+        bad += status[r] != 0
     return bad
 
 
@@ -352,11 +349,11 @@ _storage_uses = getattr(torch._C, "_storage_Use_Count", None)
 class _Buffer:
     """One output buffer with what is known of its contents."""
 
-    def __init__(self, shape: tuple[int, int], dtype: torch.dtype, words: int):
+    def __init__(self, shape: tuple[int, int], dtype: torch.dtype):
         self.tensor = torch.empty(shape, dtype=dtype)
         self.view = _twin(self.tensor)[0]
-        self.prev = np.zeros((shape[0], words), dtype=np.uint64)
-        self.clean = np.zeros(shape[0], dtype=np.bool_)
+        self.prev = np.empty((shape[0], FEW), dtype=np.int32)
+        self.held = np.full(shape[0], -1, dtype=np.int32)
         self.status = np.empty(shape[0], dtype=np.int8)
         self.address = self.tensor.untyped_storage()._cdata
         self.idle = -1 if _storage_uses is None else _storage_uses(self.address)
@@ -388,9 +385,9 @@ class ScoreMasker:
         self._key: tuple = ()
         self._next = 0
 
-    def _buffer(self, scores: torch.Tensor, words: int) -> _Buffer:
+    def _buffer(self, scores: torch.Tensor) -> _Buffer:
         shape, ring = tuple(scores.shape), self._ring
-        key = (shape, scores.dtype, words)
+        key = (shape, scores.dtype)
         if key != self._key:
             ring.clear()
             self._key = key
@@ -399,7 +396,7 @@ class ScoreMasker:
             if buffer.free():
                 self._next += step + 1
                 return buffer
-        buffer = _Buffer(shape, scores.dtype, words)
+        buffer = _Buffer(shape, scores.dtype)
         if len(ring) < self.RING:
             ring.append(buffer)
         else:                       # the caller keeps its results: let it have them
@@ -415,7 +412,7 @@ class ScoreMasker:
             return _masked_by_torch(scores, bitmask, rows, vocab_size)
         view, neg, expo = twin
         words = _words(bitmask, view.shape[1], vocab_size)
-        buffer = self._buffer(scores, words.shape[1])
-        bad = _mask_into(view, buffer.view, words, rows, neg, expo, buffer.status, buffer.prev, buffer.clean)
+        buffer = self._buffer(scores)
+        bad = _mask_into(view, buffer.view, words, rows, neg, expo, buffer.status, buffer.prev, buffer.held)
         # a new view, so that whoever holds it shows in the storage's count
         return buffer.tensor.view(view.shape), _listed(buffer.status) if bad else ()
