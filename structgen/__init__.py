@@ -17,6 +17,7 @@ _HOMES = {
     "agenerate": "api", "compile": "api", "generate": "api", "stream": "api", "witness": "api",
     "Choice": "constraints", "JsonSchema": "constraints", "Regex": "constraints",
     "Compiled": "decoding.compiled", "Matcher": "decoding.matcher", "fill_batch": "decoding.matcher",
+    "load_compiled": "decoding.artefact",
     "LogitsProcessor": "decoding.processor", "Result": "decoding.result", "ValueRefused": "decoding.values",
     "LoadedModel": "models.load", "load": "models.load",
     "Vocabulary": "tokens.vocabulary", "Validator": "validation", "validate": "validation",
@@ -30,6 +31,7 @@ __all__ = [
 if TYPE_CHECKING:
     from .api import agenerate, compile, generate, stream, witness
     from .constraints import Choice, JsonSchema, Regex
+    from .decoding.artefact import load_compiled
     from .decoding.compiled import Compiled
     from .decoding.matcher import Matcher, fill_batch
     from .decoding.processor import LogitsProcessor

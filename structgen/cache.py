@@ -18,8 +18,8 @@ import hashlib
 import io
 import math
 import os
+import secrets
 import struct
-import tempfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -28,7 +28,7 @@ from typing import Mapping
 import numpy as np
 from numpy.lib import format as npy
 
-__all__ = ["cache_dir", "save_npz_atomic", "load_npz_checked", "write_atomic"]
+__all__ = ["cache_dir", "save_npz_atomic", "load_npz_checked", "replace_file", "write_atomic"]
 
 _DIGEST = 20
 _FORMAT = "format"
@@ -60,23 +60,35 @@ def cache_dir() -> Path:
     return user_cache_path("structgen")
 
 
-def write_atomic(path: Path, data: bytes | bytearray | memoryview) -> bool:
-    """Write `data` to `path` in one step; False (and no trace) if that fails."""
+def replace_file(path: Path, data: bytes | bytearray | memoryview) -> None:
+    """Write `data` to `path` in one step: readers see the old file or the new one.
+
+    Raises
+    ------
+    OSError
+        If that is impossible; nothing is left behind.
+    """
     path = Path(path)
-    temporary = None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid():x}{secrets.token_hex(4)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-        with os.fdopen(handle, "wb") as out:
+        with open(temporary, "xb") as out:      # with the permissions any new file gets
             out.write(data)
         os.replace(temporary, path)
+    except OSError:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
+        raise
+
+
+def write_atomic(path: Path, data: bytes | bytearray | memoryview) -> bool:
+    """`replace_file`, but False (and no trace) if that fails."""
+    try:
+        replace_file(path, data)
         return True
     except OSError:
-        if temporary is not None:
-            try:
-                os.unlink(temporary)
-            except OSError:
-                pass
         return False
 
 

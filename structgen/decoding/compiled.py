@@ -18,6 +18,8 @@ from .closing import Closing
 from .matcher import Matcher
 
 if TYPE_CHECKING:
+    import os
+
     from ..tokens.vocabulary import Vocabulary
 
 __all__ = ["Compiled"]
@@ -88,6 +90,23 @@ class Compiled:
     def nbytes(self) -> int:
         """Bytes held by the current arena."""
         return self._arena.nbytes
+
+    def save(self, path: "str | os.PathLike[str]") -> None:
+        """Write the constraint to a file for :func:`structgen.load_compiled`, in one step.
+
+        The file holds the constraint, its options and which tokenizer it is for;
+        a Python type as its schema.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        StructgenError
+            If the constraint has no form that a file can hold.
+        """
+        from .artefact import save_compiled
+
+        save_compiled(self, path)
 
 
 def _check_bytes(grammar, missing: bytes) -> None:
