@@ -76,7 +76,8 @@ def save_compiled(compiled: Compiled, path: PathLike) -> None:
     if len(body) > MAX_BYTES:
         raise LimitError(f"the constraint takes {len(body):,} bytes", place="size of a saved constraint",
                          limit=MAX_BYTES)
-    replace_file(Path(path), f"structgen-compiled {FORMAT_VERSION} {hashlib.sha256(body).hexdigest()}\n".encode() + body)
+    head = f"structgen-compiled {FORMAT_VERSION} {hashlib.sha256(body).hexdigest()}\n"
+    replace_file(Path(path), head.encode("ascii") + body)
 
 
 def _described(source: Any) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-import warnings
 
 import numpy as np
 

@@ -70,9 +70,8 @@ CONSTRAINTS = {
     "type": Person,
     "list": list[int],
     "shared": (lambda s: {"type": "array", "prefixItems": [s, s], "items": s})({"type": "string", "maxLength": 2}),
-    "subclasses": OrderedDict(type="array", prefixItems=(OrderedDict(const=0.5), {"type": "number",
-                                                                                                      "maximum": Fraction(1, 4)}),
-                              items=False, minItems=2),
+    "subclasses": OrderedDict(type="array", minItems=2, items=False, prefixItems=(
+        OrderedDict(const=0.5), {"type": "number", "maximum": Fraction(1, 4)})),
     "regex": sg.Regex(r"(?i)[a-cé]{2,5}|\d+\.\d"),
     "compiled regex": re.compile("a.b", re.S | re.I),
     "ecma": sg.Regex(r"^\u{61}+\d$", mode="ecma"),

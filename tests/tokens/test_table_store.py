@@ -84,11 +84,12 @@ def test_masks_are_the_same(built, vocabulary, monkeypatch):
     schema = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 5}, "id": {"type": "integer"},
                                                "the": {"type": "array", "items": {"enum": ["é", "日本", None]}}}}
     masks = []
+    parts = ('{', '"', 'na', 'me": "', "a", 'b', '"', ', "id":', ' 1', '2', ',', '"the":', '["', '日', '本"', ']', '}')
     for _ in range(2):
         tb._tables.clear()
         m = sg.compile(schema, vocabulary).matcher()
         row = np.zeros((1, vocabulary.words), np.int32)
-        for part in ('{', '"', 'na', 'me": "', "a", 'b', '"', ', "id":', ' 1', '2', ',', '"the":', '["', '日', '本"', ']', '}'):
+        for part in parts:
             m.accept_bytes(part.encode())
             m.fill_bitmask(row)
             masks.append(row.tobytes())
