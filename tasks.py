@@ -71,11 +71,11 @@ def torch_arguments() -> list[str] | None:
 def install(extras: str) -> None:
     """Make the virtual environment and install the checkout into it, once per change of either."""
     if sys.version_info < (3, 10):
-        sys.exit(f"structgen needs Python 3.10 or later; this is {sys.version.split()[0]}. Try: python3.11 tasks.py ...")
+        sys.exit(f"structgen needs Python 3.10 or later; this is {sys.version.split()[0]}")
     if not Path(python()).exists():
         call(sys.executable, "-m", "venv", str(VENV))
-    inputs = (ROOT / "pyproject.toml").read_bytes() + os.environ.get("STRUCTGEN_TORCH", "").encode() + str(ROOT).encode()
-    digest = hashlib.sha256(inputs).hexdigest()
+    choice = f"{os.environ.get('STRUCTGEN_TORCH', '')}\n{ROOT}"
+    digest = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + choice.encode()).hexdigest()
     stamp = VENV / f".installed-{extras.replace(',', '-')}"
     if stamp.exists() and stamp.read_text() == digest:
         return

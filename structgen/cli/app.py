@@ -82,7 +82,7 @@ NoFormatOption = Annotated[Optional[List[str]], typer.Option(
 LenientOption = Annotated[bool, typer.Option(
     "--lenient", help="List keywords that cannot be enforced instead of refusing them.")]
 TokenizerOption = Annotated[str, typer.Option(
-    "--tokenizer", "-t", metavar="TOKENIZER", help="A folder or file of a tokenizer, a hub id, or bytes: one token a byte.")]
+    "--tokenizer", "-t", metavar="TOKENIZER", help="A folder or file of a tokenizer, a hub id, or bytes.")]
 
 
 def _version(wanted: bool) -> None:

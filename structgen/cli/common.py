@@ -17,8 +17,9 @@ from typing import Any, Callable, Iterator, NoReturn, Optional
 from ..errors import (BudgetError, GrammarError, LimitError, MatcherError, ModelError, RegexError, SchemaError,
                       StructgenError, VocabularyError)
 
-__all__ = ["OK", "INVALID", "USAGE", "BAD_SCHEMA", "IO", "BUDGET", "INTERRUPTED", "BUG", "Settings", "settings", "UsageError",
-           "InputError", "exit_code", "error_record", "guarded", "fail", "out", "out_json", "paint", "progress"]
+__all__ = ["OK", "INVALID", "USAGE", "BAD_SCHEMA", "IO", "BUDGET", "INTERRUPTED", "BUG", "Settings", "settings",
+           "UsageError", "InputError", "exit_code", "error_record", "guarded", "fail", "out", "out_json",
+           "paint", "plural", "progress"]
 
 OK, INVALID, USAGE, BAD_SCHEMA, IO, BUDGET, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 5, 70, 130
 

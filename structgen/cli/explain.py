@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from ..errors import SchemaError, UnsupportedSchema
-from .common import BAD_SCHEMA, fail, out, out_json, paint, plural, settings
+from .common import BAD_SCHEMA, fail, out, out_json, paint, settings
 from .inputs import schema_source
 
 __all__ = ["run"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from ..errors import MatcherError
-from .common import INVALID, UsageError, fail, out, out_json, paint, progress, settings
+from .common import UsageError, out, out_json, paint, progress, settings
 from . import inputs
 from .inputs import constraint, read_bytes
 from .match import accepted_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Iterator, Optional
 
 from ..validation import Validator, Violation
-from .common import INVALID, IO, OK, InputError, UsageError, exit_code, fail, out, out_json, paint, plural, settings
+from .common import INVALID, OK, InputError, UsageError, exit_code, fail, out, out_json, paint, plural, settings
 from .inputs import read_bytes, schema_source
 
 __all__ = ["run"]

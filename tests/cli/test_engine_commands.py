@@ -156,7 +156,8 @@ def test_mask(cli, write):
 def test_mask_lists_top(cli):
     done = cli("mask", "--regex", "[a-z]", "-t", "bytes", "--top", "3")
     assert re.findall(r"'(\w)'", done.out) == ["a", "b", "c"] and "23 more" in done.out
-    assert len(cli("mask", "--regex", "[a-z]", "-t", "bytes", "--top", "0", "--output-format", "json").json()["tokens"]) == 26
+    everything = cli("mask", "--regex", "[a-z]", "-t", "bytes", "--top", "0", "--output-format", "json")
+    assert len(everything.json()["tokens"]) == 26
 
 
 def test_mask_of_a_prefix_that_does_not_fit(cli, write):
@@ -172,8 +173,9 @@ def test_tokenizer_that_is_no_tokenizer(cli, write, tmp_path):
 
 
 _DEEP = '{"items":' * 10_000 + "{}" + "}" * 10_000
-_COMMANDS = {"validate": ("validate", "{schema}"), "explain": ("explain", "{schema}"), "match": ("match", "{schema}", "1"),
-             "mask": ("mask", "{schema}", "-t", "bytes"), "compile": ("compile", "{schema}", "-t", "bytes", "-o", "{out}"),
+_COMMANDS = {"validate": ("validate", "{schema}"), "explain": ("explain", "{schema}"),
+             "match": ("match", "{schema}", "1"), "mask": ("mask", "{schema}", "-t", "bytes"),
+             "compile": ("compile", "{schema}", "-t", "bytes", "-o", "{out}"),
              "generate": ("generate", "-m", "tiny", "-s", "{schema}")}
 
 
@@ -213,7 +215,8 @@ def test_compile(cli, write, tmp_path):
     record = done.json()
     assert record["bytes"] == target.stat().st_size > 0 and record["compile_ms"] > 0
     assert str(target) in cli("compile", write("s.json", SCHEMA), "-t", "bytes", "-o", target).out
-    assert cli("compile", write("s.json", SCHEMA), "-t", "bytes", "-o", tmp_path / "no" / "such" / "x.sgc").code in (0, 4)
+    nowhere = write("file", "") / "x.sgc"
+    assert cli("compile", write("s.json", SCHEMA), "-t", "bytes", "-o", nowhere).code == 4
     assert cli("compile", write("s.json", {"uniqueItems": True}), "-t", "bytes", "-o", target).code == 3
 
 
@@ -254,7 +257,8 @@ class TestGenerate:
 
     def test_stream_ends_with_the_value(self, cli, write):
         schema = write("s.json", SCHEMA)
-        arguments = ("generate", "-m", "tiny", "-s", schema, "--seed", "5", "--temperature", "1", "--max-new-tokens", "40")
+        arguments = ("generate", "-m", "tiny", "-s", schema, "--seed", "5", "--temperature", "1",
+                     "--max-new-tokens", "40")
         lines = [json.loads(line) for line in cli(*arguments, "--stream").out.splitlines()]
         assert lines[-1] == json.loads(cli(*arguments).out)
         assert cli(*arguments, "--stream", "--n", "2").code == 2

@@ -90,7 +90,8 @@ def test_malformed_instance_has_line_and_column(cli, write, text, line, column):
     assert (error["line"], error["column"]) == (line, column)
 
 
-@pytest.mark.parametrize("text", ["NaN", "[Infinity]", '{"a": 1, "a": 2}', '"\\ud800"', b'"\xff"', b"1e9999999999999999999999"])
+@pytest.mark.parametrize("text", ["NaN", "[Infinity]", '{"a": 1, "a": 2}', '"\\ud800"', b'"\xff"',
+                                  b"1e9999999999999999999999"])
 def test_texts_that_are_no_json_value(cli, write, text):
     assert cli("validate", "{}", write("i.json", text)).code == 1
 
