@@ -205,16 +205,18 @@ def test_schema_that_cannot_be_read(cli, tmp_path, command):
 
 
 def test_compile(cli, write, tmp_path):
-    import structgen
+    import structgen as sg
 
-    if not hasattr(structgen.Compiled, "save"):
-        pytest.skip("compiled constraints cannot be saved yet")
     target = tmp_path / "out.sgc"
     done = cli("compile", write("s.json", SCHEMA), "-t", "bytes", "-o", target, "--output-format", "json")
     assert done.code == 0
     record = done.json()
     assert record["bytes"] == target.stat().st_size > 0 and record["compile_ms"] > 0
     assert str(target) in cli("compile", write("s.json", SCHEMA), "-t", "bytes", "-o", target).out
+    vocabulary = sg.Vocabulary.from_tokens([bytes([b]) for b in range(256)] + [b""], eos_ids=[256])
+    loaded = sg.load_compiled(target, vocabulary).matcher()
+    loaded.accept_bytes(b'{"name":"x"}')
+    assert loaded.can_end()
     nowhere = write("file", "") / "x.sgc"
     assert cli("compile", write("s.json", SCHEMA), "-t", "bytes", "-o", nowhere).code == 4
     assert cli("compile", write("s.json", {"uniqueItems": True}), "-t", "bytes", "-o", target).code == 3
