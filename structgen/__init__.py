@@ -19,7 +19,7 @@ _HOMES = {
     "Compiled": "decoding.compiled", "Matcher": "decoding.matcher", "fill_batch": "decoding.matcher",
     "load_compiled": "decoding.artefact",
     "LogitsProcessor": "decoding.processor", "Result": "decoding.result", "ValueRefused": "decoding.values",
-    "LoadedModel": "models.load", "load": "models.load",
+    "LoadedModel": "models.loading", "load": "models.loading",
     "Vocabulary": "tokens.vocabulary", "Validator": "validation", "validate": "validation",
 }
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .decoding.processor import LogitsProcessor
     from .decoding.result import Result
     from .decoding.values import ValueRefused
-    from .models.load import LoadedModel, load
+    from .models.loading import LoadedModel, load
     from .tokens.vocabulary import Vocabulary
     from .validation import Validator, validate
 

@@ -22,7 +22,6 @@ Grammar = Union[JsonGrammar, TextGrammar]
 _CHOICES = {
     "order": ("schema", "any"),
     "extra": ("schema", "closed"),
-    "whitespace": ("flexible", "compact", "json.dumps"),
     "numbers": ("all", "plain"),
     "escapes": ("all", "minimal"),
 }
@@ -63,8 +62,9 @@ class JsonSchema(Constraint):
     extra : {"schema", "closed"}
         Undeclared keys as the schema says, or never.  Default: ``"closed"`` for
         Python types, else ``"schema"``.
-    whitespace : {"flexible", "compact", "json.dumps"}
-        Bounded white space between lexemes, none, or Python's.
+    whitespace : {"flexible", "compact", "json.dumps"} or str
+        Bounded white space between lexemes, none, or Python's; any other text is
+        a regular expression for what stands between two lexemes.
     numbers : {"all", "plain"}
         Every spelling of a number, or no exponents.
     escapes : {"all", "minimal"}
@@ -146,6 +146,9 @@ def _options(**given: Any) -> Options:
     for name, allowed in _CHOICES.items():
         if given[name] not in allowed:
             raise StructgenError(f"{name}={given[name]!r}: wanted one of {', '.join(map(repr, allowed))}")
+    if not isinstance(given["whitespace"], str):
+        raise StructgenError(f"whitespace={given['whitespace']!r}: wanted 'flexible', 'compact', 'json.dumps' "
+                             "or a regular expression")
     form = given["format"]
     if isinstance(form, Mapping):
         given["format"] = dict(form)

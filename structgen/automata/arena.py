@@ -18,7 +18,6 @@ and Python frees the old one with the last matcher or snapshot that uses it.
 from __future__ import annotations
 
 import threading
-import weakref
 from typing import Any, Callable
 
 import numpy as np
@@ -53,6 +52,7 @@ _POOLS: dict[str, tuple[int, int, Any, int, int]] = {
     "out": (sk.OUT, sk.CAP_OUT, _I64, 1, 256),
     "regions": (mk.REGIONS, mk.CAP_REGIONS, _I64, mk.REGION_W, 64),
     "pairs": (mk.PAIRS, mk.CAP_PAIRS, _I32, 2, 1024),
+    "pair_labels": (mk.PAIR_LABELS, mk.CAP_PAIR_LABELS, _I32, 1, 1024),
     "pending": (mk.PENDING, mk.CAP_PENDING, _I64, 1, 512),
     "states": (mk.STATES, mk.CAP_STATES, _I32, 2, 64),
     "state_pool": (mk.STATE_POOL, mk.CAP_STATE_POOL, _I64, 1, 256),
@@ -69,6 +69,12 @@ _OTHERS: dict[str, tuple[int, Any, int, int]] = {
     "after": (mk.AFTER_KEYS, _I32, 2 * 256, 0),
     "chunks": (mk.CHUNKS, _I64, 16, 0),
     "flags": (mk.ROW_FLAGS, _I64, 16 * CHUNK_ROWS // 8, 0),
+    "nodes": (sk.NODE, _I64, 32 * sk.NODE_W, 0),
+    "alts": (sk.ALT, _I32, 64, 0),
+    "arrays": (sk.ARR, _I64, 16 * sk.ARR_W, 0),
+    "prefixes": (sk.PREFIX, _I32, 64, 0),
+    "objects": (sk.OBJ, _I64, 16 * sk.OBJ_W, 0),
+    "pool": (sk.OPOOL, _I64, 512, 0),
     "x_at": (sk.X_AT, _I64, 64, 0),
     "x_text": (sk.X_TEXT, _I64, 64, 0),
     "xsets": (sk.XSETS, _I32, 64 * sk.X_W, 0),
@@ -148,7 +154,6 @@ class Arena:
         self.lexer = Lexer(escapes=options.escapes if options else "all")
         block[sk.LEXER] = self.lexer.block_address
         self.lowering = Lowering(self)
-        weakref.finalize(self, tables.give_back, self._chunks)
         with self.lock:
             self.start = self._start()
 
@@ -181,6 +186,11 @@ class Arena:
         """A hash of int64 records whose empty key is -1."""
         self._hold(name, slot, np.full(size * width, -1, _I64))
         self.block[mask] = size - 1
+
+    def __del__(self):
+        chunks = self.__dict__.get("_chunks")
+        if chunks:
+            self.tables.give_back(chunks)
 
     def _start(self) -> int:
         """The state before anything is read."""
@@ -251,6 +261,7 @@ class Arena:
                 self._grow_region_keys()
             else:
                 self._grow("pairs", 4096)
+                self._grow("pair_labels", 4096)
         elif what == mk.ROOM_AFTER:
             self._grow_after()
         elif what == sk.NEED_XTEXT:

@@ -41,7 +41,7 @@ from numba.extending import intrinsic
 
 from .static_dfa import LX_BASE
 
-__all__ = ["lx_step", "lx_label", "lx_escape", "lx_range", "lx_range2", "lx_rep", "lx_anylen", "lx_call",
+__all__ = ["lx_step", "lx_label", "lx_escape", "lx_range", "lx_range2", "lx_rep", "lx_anylen", "lx_bounded", "lx_call",
            "LX_BASE", "LX_DEAD", "LX_NEED", "LX_FUEL", "AL_BASE", "TRIE_BASE", "RTRIE_BASE", "INF"]
 
 LX_DEAD, LX_NEED, LX_FUEL = -1, -2, -3
@@ -285,6 +285,41 @@ def lx_rep(lb, q):
             u = q & 31
             return u if u < 16 else u + 32
     return q
+
+
+@_hot
+def lx_bounded(lb, q):
+    """(state of the pattern, characters) for one pattern with an upper length.
+
+    Until so many characters more have been read the length makes no difference:
+    whatever the pattern admits can still be finished.  (-1, 0) for other states.
+    """
+    none = -1, 0
+    if q >= AL_BASE:
+        return none
+    s = ld64(lb, B_S) + 64 * (q - LX_BASE)
+    if ld64(s, S_KIND) & 0xFF != K_PROD:
+        return none
+    rec = ld64(lb, B_M) + 128 * (ld64(s, S_KIND) >> 8)
+    if ld64(rec, M_K) != 2 or ld64(rec, M_NCLAUSES) != 1:
+        return none
+    pool = ld64(lb, B_P)
+    c, tup = pool + 8 * ld64(rec, M_CLAUSES), pool + 8 * ld64(s, S_DATA)
+    if ld64(c, 0) != 2 or ld64(c, 1) & 1 == 0 or ld64(c, 2) & 1 == 0 or ld64(tup, 0) != 0:
+        return none
+    j = 0 if ld64(pool, ld64(rec, M_COMPS)) == C_LENGTH else 1
+    length, dfa = ld64(tup, 1 + j), ld64(tup, 2 - j)
+    if ld64(pool, ld64(rec, M_COMPS) + 1 - j) != C_DFA or length < 0 or length >> 31 != 0:
+        return none
+    if not LX_BASE <= dfa < AL_BASE:
+        return none
+    d = ld64(lb, B_S) + 64 * (dfa - LX_BASE)
+    nfa = ld64(ld64(lb, B_M), 16 * (ld64(d, S_KIND) >> 8) + M_NFA)
+    info = nfa + 4 * ld32(nfa, N_INFO)
+    longest = 0
+    for i in range(ld32(nfa, N_N)):
+        longest = max(longest, ld32(info + 16 * i, 2))
+    return (dfa, (length & INF) - longest) if longest < FAR else none
 
 
 @_hot

@@ -8,6 +8,7 @@ labels), so "which keys are below this trie node" is a range.
 
 from __future__ import annotations
 
+import functools
 import weakref
 from typing import TYPE_CHECKING
 
@@ -25,19 +26,20 @@ if TYPE_CHECKING:
 __all__ = ["Lowering", "EAGER_NODES"]
 
 #: How many nodes are lowered when a grammar is compiled; the rest on demand.
-EAGER_NODES = 100
+EAGER_NODES = 4
 
 _WHITESPACE = {"flexible": 0, "compact": 1, "json.dumps": 2}
 
 
 class _Pool:
-    """A growable list of integers whose address stands in the block."""
+    """A growable list of integers whose address stands in the block; starts in the arena's slab."""
 
-    def __init__(self, arena: "Arena", slot: int, dtype, size: int = 256):
-        self.arena, self.slot = arena, slot
-        self.array = np.zeros(size, dtype)
+    __slots__ = ("block", "slot", "array", "n")
+
+    def __init__(self, arena: "Arena", name: str, slot: int):
+        self.block, self.slot = arena.block, slot
+        self.array = arena._initial(name)
         self.n = 0
-        arena.block[slot] = self.array.ctypes.data
 
     def room(self, n: int) -> None:
         """Make room for `n` more."""
@@ -45,7 +47,7 @@ class _Pool:
             a = np.zeros(max(2 * self.array.size, self.n + n), self.array.dtype)
             a[: self.n] = self.array[: self.n]
             self.array = a
-            self.arena.block[self.slot] = a.ctypes.data
+            self.block[self.slot] = a.ctypes.data
 
     def add(self, values) -> int:
         """Append values; returns where they start."""
@@ -59,6 +61,8 @@ class _Pool:
 
 def _words(bits: int, w: int) -> list[int]:
     """An integer as `w` signed 64-bit words, least significant first."""
+    if w == 1 and bits < 1 << 63:
+        return [bits]
     out = []
     for _ in range(w):
         v = bits & 0xFFFFFFFFFFFFFFFF
@@ -67,18 +71,25 @@ def _words(bits: int, w: int) -> list[int]:
     return out
 
 
+@functools.lru_cache(1024)
+def _number_table(lang, float_integers: bool, plain: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(transitions by byte, labels) of a number language."""
+    trans, accept = number_dfa(lang, float_integers=float_integers, plain=plain)
+    return np.ascontiguousarray(trans[:, NUMBER_CLASSES], np.int32), np.where(accept, 1, -1).astype(np.int32)
+
+
 class Lowering:
     """Lowers the nodes of one arena's grammar."""
 
     def __init__(self, arena: "Arena"):
         self.arena = arena = weakref.proxy(arena)      # no cycle: an arena goes when its last user does
         self.grammar = arena.grammar
-        self.nodes = _Pool(arena, sk.NODE, np.int64, 32 * sk.NODE_W)
-        self.alts = _Pool(arena, sk.ALT, np.int32, 64)
-        self.arrays = _Pool(arena, sk.ARR, np.int64, 16 * sk.ARR_W)
-        self.prefixes = _Pool(arena, sk.PREFIX, np.int32, 64)
-        self.objects = _Pool(arena, sk.OBJ, np.int64, 16 * sk.OBJ_W)
-        self.pool = _Pool(arena, sk.OPOOL, np.int64, 512)
+        self.nodes = _Pool(arena, "nodes", sk.NODE)
+        self.alts = _Pool(arena, "alts", sk.ALT)
+        self.arrays = _Pool(arena, "arrays", sk.ARR)
+        self.prefixes = _Pool(arena, "prefixes", sk.PREFIX)
+        self.objects = _Pool(arena, "objects", sk.OBJ)
+        self.pool = _Pool(arena, "pool", sk.OPOOL)
         self._todo: list[int] = []
         self._done: set[int] = set()
         #: object record number -> its alternative and key ranks in document order
@@ -149,13 +160,14 @@ class Lowering:
             if static is not None:
                 number = static
             else:
-                trans, accept = number_dfa(node.number, float_integers=grammar.float_integers, plain=plain)
-                table = np.ascontiguousarray(trans[:, NUMBER_CLASSES], np.int32)
-                number = sk.RAW_BASE + lexer.add_dfa(table, np.where(accept, 1, -1).astype(np.int32))
-        arrays = [self._array(a) for a in node.arrays]
-        objects = [self._object(o) for o in node.objects]
+                number = sk.RAW_BASE + lexer.add_dfa(*_number_table(node.number, grammar.float_integers, plain))
+        arrays = [self._array(a) for a in node.arrays] if node.arrays else ()
+        objects = [self._object(o) for o in node.objects] if node.objects else ()
         flags = node.null | node.true << 1 | node.false << 2
-        a, o = self.alts.add(arrays), self.alts.add(objects)
+        a = o = self.alts.n
+        if arrays or objects:
+            self.alts.add((*arrays, *objects))
+            o = a + len(arrays)
         at = i * sk.NODE_W
         self.nodes.array[at:at + sk.NODE_W] = (1, string, number, flags, a, len(arrays), o, len(objects))
         self._done.add(i)
@@ -189,7 +201,13 @@ class Lowering:
             for k in range(n - 1, -1, -1):
                 suffix[k] = suffix[k + 1] + alt.required[k] + ((alt.nodes[k] >= 0) << 32)
                 following[k] = k if alt.required[k] else following[k + 1]
-        pool = self.pool
+        # one list for everything the kernels index by rank or position, added at once
+        at = self.pool.n
+        data = nodes + by_rank + rank
+        data += _words(required, w)
+        data += _words(live, w)
+        data += suffix
+        data += following
         deps = -1
         if alt.deps:
             rows = [-1] * n
@@ -197,8 +215,12 @@ class Lowering:
                 bits = 0
                 for j in closure:
                     bits |= 1 << rank[j]
-                rows[rank[i]] = pool.add(_words(bits, w))
-            deps = pool.add(rows)
+                rows[rank[i]] = at + len(data)
+                data += _words(bits, w)
+            deps = at + len(data)
+            data += rows
+        self.pool.add(data)
+        words_at = at + 3 * n
         has_extra, extra, extra_node, size = 0, -1, -1, -1
         if alt.extra is not None:
             atoms, label = alt.extra.atoms, alt.extra.label
@@ -216,8 +238,8 @@ class Lowering:
         top = -1 if alt.max is None else alt.max
         cap = 0 if alt.min <= 0 and top < 0 else max(alt.min, top) + 1
         record = (n, w, int(ordered), int(bitset), words, extra, extra_node, has_extra, size,
-                  pool.add(nodes), pool.add(by_rank), pool.add(rank), pool.add(_words(required, w)),
-                  pool.add(_words(live, w)), deps, alt.min, top, cap, pool.add(suffix), pool.add(following))
+                  at, at + n, at + 2 * n, words_at, words_at + w, deps, alt.min, top, cap,
+                  words_at + 2 * w, words_at + 2 * w + n + 1)
         self.alternatives.append((alt, by_rank))
         return self.objects.add(record) // sk.OBJ_W
 

@@ -30,12 +30,12 @@ from numba import cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .lexer_kernels import B_MINIMAL, B_VO, B_W8, B_WH, B_WW, TRIE_BASE, lx_anylen, lx_label, lx_range, lx_range2, lx_rep, lx_step
+from .lexer_kernels import AL_BASE, B_MINIMAL, B_VO, B_W8, B_WH, B_WW, TRIE_BASE, lx_anylen, lx_bounded, lx_label, lx_range, lx_range2, lx_rep, lx_step
 from .lexer_states import _trie as trie_position
 
 #: sha256 of lexer_kernels.py, whose code is compiled into the kernels here; numba's
 #: on-disk cache sees only this file, so it must change when that one does (a test checks).
-DEPENDS_ON = "d77ec288e24c3ba4cf85d39691447b415c44bf5dab6ea02b4fa27771ce95f6ce"
+DEPENDS_ON = "8e42e4a1485013e4bcf540380134a702a72de2c762aeb0345196fe2cdfc5562a"
 
 # ---- results
 DEAD, NEED_PY, FUEL, MULTI = -1, -2, -3, -4
@@ -777,7 +777,7 @@ def union_at(e, items, n):
 
 
 # ------------------------------------------------------------------ lexemes
-ASK_LABEL, ASK_RANGE, ASK_RANGE2, ASK_REP, ASK_ANYLEN = 0, 1, 3, 5, 6
+ASK_LABEL, ASK_RANGE, ASK_RANGE2, ASK_REP, ASK_ANYLEN, ASK_BOUNDED = 0, 1, 3, 5, 6, 8
 
 
 @njit(**_OPT)
@@ -787,6 +787,9 @@ def answer_lexer(lb, what, q):
         return lx_label(lb, q)
     if what == ASK_REP:
         return lx_rep(lb, q)
+    if what >= ASK_BOUNDED:
+        lo, hi = lx_bounded(lb, q)
+        return lo if what == ASK_BOUNDED else hi
     if what >= ASK_ANYLEN:
         if ld64(lb, B_MINIMAL) != 0:       # length rows hold every spelling
             return -1

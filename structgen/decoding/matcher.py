@@ -51,7 +51,7 @@ class Matcher:
         If the shortest valid output does not fit into `max_tokens`.
     """
 
-    __slots__ = ("compiled", "vocabulary", "max_tokens", "_arena", "_address", "_lock", "_kinds", "_lengths", "_node",
+    __slots__ = ("compiled", "vocabulary", "max_tokens", "_arena", "_address", "_acquire", "_release", "_kinds", "_lengths", "_node",
                  "_out", "_out_at", "_closing")
 
     def __init__(self, compiled: "Compiled", max_tokens: int | None = None):
@@ -74,7 +74,9 @@ class Matcher:
 
     def _use(self, arena: Arena) -> None:
         """Work in `arena` from here on."""
-        self._arena, self._address, self._lock = arena, arena.address, arena.lock
+        self._arena, self._address = arena, arena.address
+        # bound methods: a `with` statement costs three times as much
+        self._acquire, self._release = arena.lock.acquire, arena.lock.release
 
     # ------------------------------------------------------------------ masks
     def fill_bitmask(self, bitmask: Any, row: int = 0) -> None:
@@ -100,19 +102,26 @@ class Matcher:
         base, stride, words, rows = self._out_at
         if not 0 <= row < rows:
             raise MatcherError(f"row {row} is outside the bitmask's {rows} rows")
-        self._fill(base + row * stride, words)
+        node = self._node
+        if node[5] or self._closing is not None:
+            self._fill(base + row * stride, words)
+            return
+        self._acquire()
+        try:
+            r = fill(self._address, node[0], base + row * stride, words)
+        finally:
+            self._release()
+        if r < 0:
+            self._run(fill, base + row * stride, words)
 
     def _fill(self, address: int, words: int) -> None:
-        state, _, _, _, used, ended = self._node
-        if ended:
+        """The same at an address, for every kind of matcher."""
+        if self._node[5]:
             _end_mask(address, words, self.vocabulary.eos_ids)
             return
-        with self._lock:
-            r = fill(self._address, state, address, words)
-        if r < 0:
-            self._run(mk.fill, address, words)
+        self._run(fill, address, words)
         if self._closing is not None:
-            self._closing.narrow(self._node[0], self.max_tokens - used, address, words)
+            self._closing.narrow(self._node[0], self.max_tokens - self._node[4], address, words)
 
     def _run(self, kernel, *args: int) -> int:
         """A kernel on the current state until it has what it needs; moves if the arena is full."""
@@ -183,8 +192,11 @@ class Matcher:
             return self._accept_special(token, kind)
         if node[5]:
             return False
-        with self._lock:
+        self._acquire()
+        try:
             r = begin_advance(self._address, node[0], token)
+        finally:
+            self._release()
         if r < DEAD:
             r = self._advance(node, self.vocabulary.token_bytes(token))[0]
         if r < 0:

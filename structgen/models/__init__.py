@@ -3,6 +3,6 @@
 Importing this package imports neither torch nor transformers; loading does.
 """
 
-from .load import LoadedModel, as_loaded, load
+from .loading import LoadedModel, as_loaded, load
 
 __all__ = ["LoadedModel", "as_loaded", "load"]

@@ -22,6 +22,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from pathlib import Path
@@ -96,6 +97,7 @@ def clear_vocabulary_cache() -> None:
     """Forget the vocabularies this process has loaded (files on disk stay)."""
     with _lock:
         _by_files.clear()
+        _recent.clear()
         _by_object.clear()
         _by_content.clear()
 
@@ -114,7 +116,25 @@ def _stat_key(main: str) -> tuple:
     return tuple(key)
 
 
+#: A path looked at this recently (seconds) is not looked at again: one file system
+#: call costs as much as compiling a small schema.
+FRESH = 1.0
+_recent: dict[tuple, tuple[float, Vocabulary]] = {}
+
+
 def _load_path(path: str, eos: tuple | None, extra: tuple) -> Vocabulary:
+    now = time.monotonic()
+    seen = _recent.get((path, eos, extra))
+    if seen is not None and now - seen[0] < FRESH:
+        return seen[1]
+    vocabulary = _load_files(path, eos, extra)
+    if len(_recent) >= _KEEP:
+        _recent.clear()
+    _recent[path, eos, extra] = now, vocabulary
+    return vocabulary
+
+
+def _load_files(path: str, eos: tuple | None, extra: tuple) -> Vocabulary:
     try:
         main = find_main(path)
     except (OSError, ValueError, TypeError) as error:

@@ -25,15 +25,15 @@ from __future__ import annotations
 from numba import njit
 
 from ..automata.stack_kernels import (
-    ANY_KEY, ARR_START, ASK_ANYLEN, ASK_RANGE, ASK_RANGE2, ASK_REP, BITS, BLOCK_SIZE, CTX, CTX_W, C_A, C_KIND, C_PARENT, DEAD, F_CLOSE, F_ITEM, F_ROW,
+    AL_BASE, ANY_KEY, ARR_START, ASK_ANYLEN, ASK_BOUNDED, ASK_RANGE, ASK_RANGE2, ASK_REP, BITS, BLOCK_SIZE, CTX, CTX_W, C_A, C_KIND, C_PARENT, DEAD, F_CLOSE, F_ITEM, F_ROW,
     F_STEP, MAY_START, KEYS, KEY_BASE, KEY_W, K_EXTRA, K_NAMES, K_SEEN, LOW, LX_BASE, MULTI, MUST_SPACE, NATIVE, NEED, NEED_LEXER,
     LEXER, NEED_NODE, NODE, NODE_W, N_NUM, N_OUT, N_READY, N_STATIC, OPS, OP_W, OUT, P_EXT, QUOTE, RAW_BASE, ROOM_MEMO,
     ROOM_PENDING, ROOM_REGION, ROOM_ROWS, SET_BASE, SHIFT, STATIC, TOUCHED, VALUE, WS, WSX_BASE, X_COUNT,
     any_allowed, ask_lexer, call2, call4, call5, call6, call7, can_end, emit, expand, finish, gap, grow_probe, intern_bits, ld16, ld32, ld64, ld8,
-    TRIE_BASE, lexeme_label, mix, need, next_bytes, np_empty, piece_label, piece_step, plain_byte, popcount, trie_position, projection, put_slot, size_of, st32, st64)
+    TRIE_BASE, lexeme_label, mix, need, next_bytes, np_empty, piece_label, piece_step, plain_byte, popcount, trie_position, projection, put_slot, size_of, stack_call, st32, st64)
 
 #: sha256 of the kernel files compiled into this one (see automata/stack_kernels.py).
-DEPENDS_ON = "63a61ca031046094668e4991d0986d18686e99813970fc241811e1e850fe71cb"
+DEPENDS_ON = "3676bc83d45ccee2c34a99b74e99974af16f10e84873dcd706ecc16eb18cb2fa"
 
 # ---- slots of the block that belong to masks
 (TRIE, TRIE_FIRST, TRIE_TOKENS, TRIE_TOKEN,
@@ -52,7 +52,8 @@ DEPENDS_ON = "63a61ca031046094668e4991d0986d18686e99813970fc241811e1e850fe71cb"
  BLOB, OFFSETS, KIND,
  U_KEYS, U_VALUES, M_U, N_U, U_ASK, N_ASK, CAP_ASK,
  SCRATCH, SCRATCH_ROW, PEAK, F_WALK, F_REGION, F_LEXEME_ROW, F_AFTER, LABEL_SEEN, F_NEAR_ANY, F_RETURNS,
- TRIE_BYTES, DEPTH) = range(64, 64 + 79)
+ TRIE_BYTES, DEPTH, PAIR_LABELS, CAP_PAIR_LABELS, F_REGION_OF,
+ LONG_TOKENS, LONG_CHARS, N_LONG, STR_ENDS) = range(64, 64 + 86)
 
 ROOM_AFTER, ROOM_STATES, NEED_U = 20, 21, 22
 ASK_STEP = -100
@@ -241,7 +242,7 @@ def region_walk(e, q, dst, pairs, n, cap, lens):
     Returns the number of pairs, or NEED_PY/FUEL.
     """
     nodes, first, tokens = ld64(e, TRIE), ld64(e, TRIE_FIRST), ld64(e, TRIE_TOKENS)
-    stack, token_of = ld64(e, STACK), ld64(e, TRIE_TOKEN)
+    stack, token_of, labels = ld64(e, STACK), ld64(e, TRIE_TOKEN), ld64(e, PAIR_LABELS)
     raw = 0
     if q >= RAW_BASE:
         raw, q = 1, q - RAW_BASE
@@ -278,6 +279,8 @@ def region_walk(e, q, dst, pairs, n, cap, lens):
                         st32(pairs, 2 * n + 1, s)
                         if lens != 0:
                             st32(lens, n, chars)
+                        elif labels != 0:
+                            st32(labels, n, label)
                         n += 1
                 i += size
                 continue
@@ -328,15 +331,19 @@ def stable_bytes(e, q, dst):
             if r == q:
                 dst[b >> 6] |= 1 << (b & 63)
     table = ld64(e, STATIC)
+    last, last_u, answer = -1, -1, 0
     for b in range(0xC2, 0xF5):
         r = piece_step(e, q, b)
         if r < DEAD:
             return r
         if r >= 0:
-            r = returns(e, table, r, ld16(table, b), q)
-            if r < DEAD:
-                return r
-            if r == 1:
+            u = ld16(table, b)
+            if r != last or u != last_u:
+                answer = returns(e, table, r, u, q)
+                last, last_u = r, u
+                if answer < DEAD:
+                    return answer
+            if answer == 1:
                 dst[2] |= 1 << (b & 63)
     return 0
 
@@ -373,20 +380,20 @@ def near_any(e, q, dst, pairs, n, cap):
     vocabulary in which a byte occurs that moves the state.  Arguments and
     result as `region_walk`; -4 if the state is not of that kind.
     """
-    cached = np_empty(32)
-    sets = np_empty(32 * 3)
-    for k in range(32):
+    cached = np_empty(256)
+    sets = np_empty(256 * 3)
+    for k in range(256):
         cached[k] = -1
-    r = stable_bytes(e, q, sets[3 * (q & 31):])
+    r = stable_bytes(e, q, sets[3 * (q & 255):])
     if r < 0:
         return r
-    cached[q & 31] = q
-    if popcount(sets[3 * (q & 31) + 1] & LETTERS) < 8:
+    cached[q & 255] = q
+    if popcount(sets[3 * (q & 255) + 1] & LETTERS) < 8:
         # ... or that a letter brings to such a state
         r = piece_step(e, q, 113)
         if r < 0:
             return r if r < DEAD else -4
-        slot = r & 31
+        slot = r & 255
         x = stable_bytes(e, r, sets[3 * slot:])
         if x < 0:
             return x
@@ -425,6 +432,7 @@ def near_any(e, q, dst, pairs, n, cap):
                     if s >= 0:
                         st32(pairs, 2 * n, ld32(tokens, k))
                         st32(pairs, 2 * n + 1, s)
+                        st32(ld64(e, PAIR_LABELS), n, label)
                         n += 1
             i += size
             continue
@@ -441,7 +449,7 @@ def near_any(e, q, dst, pairs, n, cap):
             i += size
             continue
         if u == 0:
-            slot = r & 31
+            slot = r & 255
             if cached[slot] != r:
                 x = stable_bytes(e, r, sets[3 * slot:])
                 if x < 0:
@@ -475,6 +483,72 @@ def count_chars(e, token, length):
 
 
 @njit(**_OPT)
+def run_token(e, q, token, length):
+    """The state after the first `length` bytes of a token, or a code."""
+    at = ld64(e, BLOB) + ld64(ld64(e, OFFSETS), token)
+    for i in range(length):
+        q = piece_step(e, q, ld8(at, i))
+        if q < 0:
+            return q
+    return q
+
+
+@njit(**_OPT)
+def near_limit(e, q, dst, pairs, n, cap):
+    """Region of a pattern with an upper length that only long tokens could reach.
+
+    The pattern's own region, but for tokens with a quote or many characters,
+    which are tried one by one.  Arguments and result as `near_any`.
+    """
+    d = ask_lexer(e, ASK_BOUNDED, q)
+    if d < 0:
+        return -4
+    k, rows = ask_lexer(e, ASK_BOUNDED + 1, q), ld64(e, N_LEN_ROWS)
+    if k < 16 or rows == 0:
+        return -4
+    r = call2(ld64(e, F_REGION_OF), e, d)
+    if r < 0:
+        return r
+    words = ld64(e, WORDS)
+    src = ld64(r, R_ROW)
+    some = ld64(e, LEN_ROWS) + (k if k < rows - 1 else rows - 1) * words * 8
+    for i in range(words):
+        st64(dst, i, ld64(src, i) & ld64(some, i))
+    tokens, chars = ld64(e, LONG_TOKENS), ld64(e, LONG_CHARS)
+    i, end, off = 0, ld64(e, N_LONG), ld64(e, OFFSETS)
+    while i < end and ld32(chars, i) > k:
+        t = ld32(tokens, i)
+        x = run_token(e, q, t, ld64(off, t + 1) - ld64(off, t))
+        if x < DEAD:
+            return x
+        if x >= 0:
+            set_bit(dst, t)
+        i += 1
+    exits, ends = ld64(e, STR_PAIRS), ld64(e, STR_ENDS)
+    m = ld64(e, N_STR_PAIRS)
+    if n + m > cap:
+        return need(e, ROOM_REGION, 0, 0)
+    for i in range(m):
+        t, s = ld32(exits, 2 * i), ld32(exits, 2 * i + 1)
+        x = run_token(e, q, t, ld32(ends, i))
+        if x >= 0:
+            label = piece_label(e, x)
+            if label < DEAD:
+                return label
+            if label >= 0 and s == 0:
+                set_bit(dst, t)
+            elif label >= 0:
+                st32(pairs, 2 * n, t)
+                st32(pairs, 2 * n + 1, s)
+                st32(ld64(e, PAIR_LABELS), n, label)
+                n += 1
+        elif x < DEAD:
+            return x
+    st64(e, LABEL_SEEN, 1)
+    return n
+
+
+@njit(**_OPT)
 def region_of(e, q):
     """Address of the region record of q, built on first use; NEED_PY/FUEL."""
     if q < N_STATIC:
@@ -496,7 +570,9 @@ def region_of(e, q):
         return row
     first = ld64(e, N_PAIRS)
     m = -4
-    if q < RAW_BASE:
+    if q < AL_BASE:
+        m = near_limit(e, q, row_address(e, row), ld64(e, PAIRS), first, ld64(e, CAP_PAIRS))
+    if m == -4 and q < RAW_BASE:
         m = call6(ld64(e, F_NEAR_ANY), e, q, row_address(e, row), ld64(e, PAIRS), first, ld64(e, CAP_PAIRS))
     if m == -4:
         m = call7(ld64(e, F_REGION), e, q, row_address(e, row), ld64(e, PAIRS), first, ld64(e, CAP_PAIRS), 0)
@@ -582,7 +658,7 @@ def lexeme_row(e, q, c, dst):
             or_row(dst, row_address(e, row), words)
             if ld8(ld64(e, ROW_FLAGS), row) != 0:
                 st64(e, TOUCHED, 1)
-    r = region_of(e, q)
+    r = call2(ld64(e, F_REGION_OF), e, q)
     if r < 0:
         return r
     or_row(dst, ld64(r, R_ROW), words)
@@ -643,21 +719,40 @@ def key_row(e, q, c, dst):
 @njit(**_OPT)
 def pattern_key_row(e, q, extra, names, seen, c, dst):
     """The mask of a key that may match patterns."""
-    r = region_of(e, extra)
+    r = call2(ld64(e, F_REGION_OF), e, extra)
     if r < 0:
         return r
-    label = ld64(r, R_LABEL)
-    d = DEAD
-    if label >= 0:
-        d = call7(ld64(e, F_CLOSE), e, -1, extra, -1, -1, label, c)
-        if d < DEAD:
-            return d
-    if d < 0:       # several classes of keys may end here, or none
-        return call7(ld64(e, F_WALK), e, ld64(e, TRIE), ld64(e, TRIE_TOKEN), 0, (q << SHIFT) | c, dst, 0)
-    r = call4(ld64(e, F_LEXEME_ROW), e, extra, d, dst)
-    if r < 0 or (names < 0 and seen < 0):
-        return r
-    return key_fix(e, names, seen, extra, c, label, dst)
+    or_row(dst, ld64(r, R_ROW), ld64(e, WORDS))
+    n, first = ld64(r, R_NPAIRS), ld64(r, R_PAIRS)
+    pairs, labels = ld64(e, PAIRS) + first * 8, ld64(e, PAIR_LABELS) + first * 4
+    # the classes of keys that may end here, and what may follow each
+    known, bits = np_empty(8), np_empty(8)
+    m = 0
+    for i in range(n):
+        label = ld32(labels, i)
+        k = 0
+        while k < m and known[k] != label:
+            k += 1
+        if k == m:
+            if m == 8:
+                k, m = 0, 0
+            d = call7(ld64(e, F_CLOSE), e, -1, extra, -1, -1, label, c)
+            if d < DEAD:
+                return d
+            known[k], bits[k] = label, -1
+            if d >= 0:
+                off = call2(ld64(e, F_AFTER), e, d)
+                if off < 0:
+                    return off
+                bits[k] = off
+            m += 1
+        if bits[k] >= 0:
+            s = ld32(pairs, 2 * i + 1)
+            if (ld64(ld64(e, BITS) + bits[k] * 8, s >> 6) >> (s & 63)) & 1:
+                set_bit(dst, ld32(pairs, 2 * i))
+    if names < 0 and seen < 0:
+        return 0
+    return key_fix(e, names, seen, extra, c, 0, dst)
 
 
 @njit(**_OPT)
@@ -1295,4 +1390,7 @@ def static_region(e, q, dst, pairs, cap, lens):
 #: natives of both kernel files (see stack_kernels)
 ALL_NATIVE = {**NATIVE, F_ROW: (state_row, 2), F_WALK: (walk, 7), F_REGION: (region_walk, 7),
               F_LEXEME_ROW: (lexeme_row, 4), F_AFTER: (after_bits, 2), F_NEAR_ANY: (near_any, 6),
-              F_RETURNS: (returns, 5)}
+              F_RETURNS: (returns, 5), F_REGION_OF: (region_of, 2)}
+
+#: entry kernel -> number of int64 arguments, for compilation (or loading) ahead of use
+ENTRIES = {fill: 4, begin_advance: 3, advance_bytes: 4, ends: 5, mask_call: 8, stack_call: 6}

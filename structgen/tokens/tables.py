@@ -20,7 +20,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 
 from ..automata import static_dfa as sd
 from ..automata import stack_kernels as sk
@@ -129,6 +129,19 @@ def _char_counts(table, blob, offsets, tokens, out):
 
 
 @njit(nogil=True, cache=True)
+def _quote_places(table, blob, offsets, pairs, out):
+    """out[i] := bytes of token pairs[i, 0] before the quote that ends a string begun before it."""
+    for i in range(pairs.shape[0]):
+        lo, hi = offsets[pairs[i, 0]], offsets[pairs[i, 0] + 1]
+        q = 0
+        for j in range(lo, hi):
+            if q == 0 and blob[j] == 34:
+                out[i] = j - lo
+                break
+            q = table[q, blob[j]]
+
+
+@njit(nogil=True, cache=True)
 def _bytes_below(nodes, out, path):
     """out[i] := the set of bytes (256 bits) that occur strictly below trie node i."""
     for i in range(nodes.shape[0] - 1, 0, -1):
@@ -146,7 +159,12 @@ def _bytes_below(nodes, out, path):
 
 @functools.cache
 def natives() -> dict:
-    """The kernels that are called through their address, compiled once a process."""
+    """The kernels that are called through their address, compiled once a process.
+
+    The entry kernels are compiled (or loaded) with them, so that no request pays for it.
+    """
+    for entry, arity in mk.ENTRIES.items():
+        entry.compile((types.int64,) * arity)
     return sk.compile_native(mk.ALL_NATIVE)
 
 
@@ -281,6 +299,12 @@ class TokenTables:
 
     def _length_rows(self, chars: np.ndarray) -> None:
         """Row k: the tokens that begin at most k characters inside a string."""
+        inside = np.flatnonzero(chars != NOT_INSIDE)
+        by_length = inside[np.argsort(-chars[inside].astype(np.int64), kind="stable")]
+        self.long_tokens = by_length.astype(np.int32)
+        self.long_chars = chars[by_length].astype(np.int32)
+        self.string_ends = np.zeros(len(self.string_pairs), np.int32)
+        _quote_places(self.static, self.blob, self.offsets, self.string_pairs, self.string_ends)
         longest = int(chars.max(initial=0, where=chars != NOT_INSIDE))
         if longest >= MAX_LENGTH_ROWS:
             self.length_rows = np.zeros((0, self.words), np.int64)
@@ -334,6 +358,10 @@ class TokenTables:
             block[mk.STR_PAIRS] = self.string_pairs.ctypes.data
             block[mk.N_STR_PAIRS] = len(self.string_pairs)
             block[mk.STR_LENS] = self.string_lens.ctypes.data
+            block[mk.STR_ENDS] = self.string_ends.ctypes.data
+            block[mk.LONG_TOKENS] = self.long_tokens.ctypes.data
+            block[mk.LONG_CHARS] = self.long_chars.ctypes.data
+            block[mk.N_LONG] = len(self.long_tokens)
 
     def take_chunk(self) -> np.ndarray:
         """Room for 64 rows, reused where an arena has gone."""
