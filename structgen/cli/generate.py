@@ -7,7 +7,7 @@ import json
 from typing import Any, Optional
 
 from .common import UsageError, out, out_json, progress, settings
-from .inputs import constraint, quiet_libraries, read_text, schema_source
+from .inputs import constraint, quiet_libraries, read_text
 
 __all__ = ["run"]
 
@@ -22,10 +22,7 @@ def run(schema: Optional[str], regex: Optional[str], ecma: bool, choice: Optiona
         raise UsageError("standard input can be read only once")
     if stream and n > 1:
         raise UsageError("--stream shows one output; leave out --n")
-    if schema is not None and not options and regex is None and not choice:
-        target = schema_source(schema)      # a Python type stays one, and gives typed values back
-    else:
-        target = constraint(schema, regex, choice, options, ecma)
+    target = constraint(schema, regex, choice, options, ecma)      # a bad schema is known before the model is loaded
     text = read_text("-", "prompt") if prompt == "-" else prompt
     arguments = {name: value for name, value in sampling.items() if value is not None}
     quiet_libraries()
