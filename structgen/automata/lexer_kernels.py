@@ -309,7 +309,8 @@ def lx_bounded(lb, q):
         return none
     j = 0 if ld64(pool, ld64(rec, M_COMPS)) == C_LENGTH else 1
     length, dfa = ld64(tup, 1 + j), ld64(tup, 2 - j)
-    if ld64(pool, ld64(rec, M_COMPS) + 1 - j) != C_DFA or length < 0 or length >> 31 != 0:
+    kinds = ld64(rec, M_COMPS)
+    if ld64(pool, kinds + j) != C_LENGTH or ld64(pool, kinds + 1 - j) != C_DFA or length < 0 or length >> 31 != 0:
         return none
     if not LX_BASE <= dfa < AL_BASE:
         return none

@@ -35,7 +35,7 @@ from .lexer_states import _trie as trie_position
 
 #: sha256 of lexer_kernels.py, whose code is compiled into the kernels here; numba's
 #: on-disk cache sees only this file, so it must change when that one does (a test checks).
-DEPENDS_ON = "8e42e4a1485013e4bcf540380134a702a72de2c762aeb0345196fe2cdfc5562a"
+DEPENDS_ON = "2f2e93a043c7bfa820b98645eefc7d025a57b74e0bf7d329ae0c9bae080e5ad0"
 
 # ---- results
 DEAD, NEED_PY, FUEL, MULTI = -1, -2, -3, -4

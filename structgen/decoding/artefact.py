@@ -229,7 +229,12 @@ def load_compiled(path: PathLike, tokenizer: Any) -> Compiled:
     if _coverage_digest(source) != coverage:
         raise StructgenError(f"structgen {version}, which wrote {name!r}, enforced other keywords of this schema than "
                              f"structgen {__version__} does", hint="compile the schema again")
-    return Compiled(source.grammar(), vocabulary, source=source)
+    try:
+        return Compiled(source.grammar(), vocabulary, source=source)
+    except VocabularyError:
+        raise
+    except StructgenError as error:
+        raise StructgenError(f"cannot read {name!r}: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -116,21 +116,26 @@ def _stat_key(main: str) -> tuple:
     return tuple(key)
 
 
-#: A path looked at this recently (seconds) is not looked at again: one file system
-#: call costs as much as compiling a small schema.
+#: Within this many seconds only the folder's own time stamp is looked at again (a
+#: file that was added, removed or replaced), not every file: that costs as much as
+#: compiling a small schema.
 FRESH = 1.0
-_recent: dict[tuple, tuple[float, Vocabulary]] = {}
+_recent: dict[tuple, tuple[float, int, Vocabulary]] = {}
 
 
 def _load_path(path: str, eos: tuple | None, extra: tuple) -> Vocabulary:
     now = time.monotonic()
     seen = _recent.get((path, eos, extra))
-    if seen is not None and now - seen[0] < FRESH:
-        return seen[1]
+    try:
+        stamp = os.stat(path).st_mtime_ns
+    except (OSError, ValueError):
+        stamp = -1
+    if seen is not None and now - seen[0] < FRESH and seen[1] == stamp:
+        return seen[2]
     vocabulary = _load_files(path, eos, extra)
     if len(_recent) >= _KEEP:
         _recent.clear()
-    _recent[path, eos, extra] = now, vocabulary
+    _recent[path, eos, extra] = now, stamp, vocabulary
     return vocabulary
 
 

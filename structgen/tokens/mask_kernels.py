@@ -33,7 +33,7 @@ from ..automata.stack_kernels import (
     TRIE_BASE, lexeme_label, mix, need, next_bytes, np_empty, piece_label, piece_step, plain_byte, popcount, trie_position, projection, put_slot, size_of, stack_call, st32, st64)
 
 #: sha256 of the kernel files compiled into this one (see automata/stack_kernels.py).
-DEPENDS_ON = "3676bc83d45ccee2c34a99b74e99974af16f10e84873dcd706ecc16eb18cb2fa"
+DEPENDS_ON = "65892ea26b38240407ec10ac623f5f21eaaad6d7d71dddec46ada8b962743454"
 
 # ---- slots of the block that belong to masks
 (TRIE, TRIE_FIRST, TRIE_TOKENS, TRIE_TOKEN,
