@@ -11,7 +11,8 @@ A *bitmask* is an int32 array ``(rows, ceil(V / 32))``; bit ``t % 32`` of word
   buffers, and a row with few allowed tokens, going into a buffer that is
   ``-inf`` but for the few tokens of an earlier step, costs those few writes and
   one scan of the bitmask instead of V copies.  A buffer is used again only once
-  nothing else refers to its storage.
+  nothing else refers to its storage, and torch's count of changes tells whether
+  somebody (a processor after ours) has written into it.
 
 Scores are read as integers of the same width, so one kernel serves float32,
 float64, float16 and bfloat16.  Both report rows without any allowed token of
@@ -21,6 +22,8 @@ size are never allowed.
 
 from __future__ import annotations
 
+import threading
+import weakref
 from typing import Sequence
 
 import numpy as np
@@ -350,16 +353,46 @@ class _Buffer:
     """One output buffer with what is known of its contents."""
 
     def __init__(self, shape: tuple[int, int], dtype: torch.dtype):
-        self.tensor = torch.empty(shape, dtype=dtype)
+        with torch.inference_mode(False):       # inference tensors do not count changes
+            self.tensor = torch.empty(shape, dtype=dtype)
         self.view = _twin(self.tensor)[0]
         self.prev = np.empty((shape[0], FEW), dtype=np.int32)
         self.held = np.full(shape[0], -1, dtype=np.int32)
         self.status = np.empty(shape[0], dtype=np.int8)
+        self.version = self.tensor._version
         self.address = self.tensor.untyped_storage()._cdata
         self.idle = -1 if _storage_uses is None else _storage_uses(self.address)
 
     def free(self) -> bool:
-        return _storage_uses is not None and _storage_uses(self.address) == self.idle
+        """Is it ours alone again?  What others may have written into it is forgotten."""
+        if _storage_uses is None or _storage_uses(self.address) != self.idle:
+            return False
+        if self.tensor._version != self.version:
+            self.version = self.tensor._version
+            self.held.fill(-1)
+        return True
+
+
+#: idle buffers of maskers that are gone, for the next ones: page faults on fresh memory
+#: cost more than many steps
+_spare: list[_Buffer] = []
+_spare_lock = threading.Lock()
+SPARE_BYTES = 64 << 20
+
+
+def _give_back(ring: list[_Buffer]) -> None:
+    with _spare_lock:
+        _spare.extend(ring)
+        while sum(b.tensor.nbytes for b in _spare) > SPARE_BYTES:
+            _spare.pop(0)
+
+
+def _take_spare(shape: tuple, dtype: torch.dtype) -> _Buffer | None:
+    with _spare_lock:
+        for k, buffer in enumerate(_spare):
+            if buffer.view.shape == shape and buffer.tensor.dtype == dtype and buffer.free():
+                return _spare.pop(k)
+    return None
 
 
 class ScoreMasker:
@@ -382,6 +415,7 @@ class ScoreMasker:
 
     def __init__(self) -> None:
         self._ring: list[_Buffer] = []
+        weakref.finalize(self, _give_back, self._ring)
         self._key: tuple = ()
         self._next = 0
 
@@ -389,6 +423,7 @@ class ScoreMasker:
         shape, ring = tuple(scores.shape), self._ring
         key = (shape, scores.dtype)
         if key != self._key:
+            _give_back(ring)
             ring.clear()
             self._key = key
         for step in range(len(ring)):
@@ -396,7 +431,7 @@ class ScoreMasker:
             if buffer.free():
                 self._next += step + 1
                 return buffer
-        buffer = _Buffer(shape, scores.dtype)
+        buffer = _take_spare(shape, scores.dtype) or _Buffer(shape, scores.dtype)
         if len(ring) < self.RING:
             ring.append(buffer)
         else:                       # the caller keeps its results: let it have them

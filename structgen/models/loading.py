@@ -89,7 +89,8 @@ def load(name: str | os.PathLike, *, device: Any = None, dtype: Any = None, toke
         else transformers.AutoModelForCausalLM
     try:
         if dtype is not None:
-            options["dtype"] = dtype
+            new = tuple(map(int, transformers.__version__.split(".")[:2])) >= (4, 56)
+            options["dtype" if new else "torch_dtype"] = dtype
         model = kind.from_pretrained(where, **options)
         if "device_map" not in options:
             if device is None:

@@ -105,6 +105,24 @@ def test_buffers_are_reused_only_when_free():
         assert torch.equal(view, copy) and torch.equal(view, want[0])
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_what_others_write_into_the_result_does_not_come_back(mode):
+    rows = np.zeros(1, np.int32)
+    masker = ScoreMasker()
+    with mode():
+        scores = torch.arange(500.0)[None]
+        for step in range(12):
+            bits = allocate_bitmask(1, 500)
+            bits[0, step] = 2
+            out, _ = masker(scores, bits, rows, 500)
+            assert torch.isfinite(out[0]).nonzero().flatten().tolist() == [32 * step + 1]
+            if step % 3 == 0:
+                out[0, 490] = 7.0
+            elif step % 3 == 1:
+                out += 1
+                out[:, 3:5].fill_(0)
+
+
 def test_only_token():
     bits = allocate_bitmask(1, 200)
     words = bits.view(np.uint64)
@@ -115,3 +133,21 @@ def test_only_token():
         assert only_token(words, 0) == t
         words[0, 2] |= np.uint64(0b110)
         assert only_token(words, 0) == -1
+
+
+def test_buffers_outlive_their_masker():
+    if masking._storage_uses is None:
+        pytest.skip("this torch does not say who holds a storage")
+    rng = np.random.default_rng(3)
+    rows = np.arange(2, dtype=np.int32)
+    seen = set()
+    for k in range(6):
+        scores, bits, allowed = random_case(rng, 2, 310, 310)
+        masker = ScoreMasker()
+        for _ in range(3):
+            out = masker(scores, bits, rows, 310)[0]
+            assert torch.equal(out, expected(scores, allowed, rows))
+            seen.add(out.data_ptr())
+        if k == 3:
+            kept, want = out, expected(scores, allowed, rows)
+    assert len(seen) <= 4 and torch.equal(kept, want)
