@@ -69,7 +69,9 @@ DONE, VALUE, COLON, OBJ_START, OBJ_KEY, OBJ_AFTER, ARR_START, ARR_AFTER = range(
  WS_MODE, NEED, NEED_A, NEED_B, TOUCHED,
  X_COUNT, X_AT, X_TEXT, MAY_START, WS_START,
  F_LX_ASK, F_OP, F_CONTEXT, F_UNION, F_GAP, F_KEY, F_STEP, F_CLOSE, F_ITEM, F_ROW) = range(64)
-BLOCK_SIZE = 160
+BLOCK_SIZE = 176
+#: slots above those of the mask kernels
+F_FINISH = 168
 
 # ---- needs
 (ROOM_CTX, ROOM_OPS, ROOM_BITS, ROOM_SETS, ROOM_KEYS, ROOM_OUT, NEED_NODE, NEED_LEXER,
@@ -134,7 +136,7 @@ def _caller(arity):
     return scope["call"]
 
 
-call2, call3, call4, call5, call6, call7, call8 = (_caller(k) for k in range(2, 9))
+call1, call2, call3, call4, call5, call6, call7, call8 = (_caller(k) for k in range(1, 9))
 
 
 @njit(**_OPT)
@@ -1127,7 +1129,7 @@ def gap_step(e, c, b):
             r = gap_one(e, ld32(ld64(e, MEMBERS), off + i), b)
             if r < 0:
                 return r
-    return finish(e)
+    return call1(ld64(e, F_FINISH), e)
 
 
 @njit(**_OPT)
@@ -1404,7 +1406,7 @@ def stack_call(e, what, a, b, c, d):
 #: so that no caller compiles it again.
 NATIVE = {F_LX_ASK: (answer_lexer, 3), F_OP: (intern_op, 5), F_CONTEXT: (context, 5),
           F_UNION: (union_at, 3), F_GAP: (gap_step, 3), F_KEY: (key_step, 5), F_STEP: (thread_step, 5),
-          F_CLOSE: (close_for_mask, 7), F_ITEM: (item_of, 2)}
+          F_CLOSE: (close_for_mask, 7), F_ITEM: (item_of, 2), F_FINISH: (finish, 1)}
 
 
 def compile_native(table):

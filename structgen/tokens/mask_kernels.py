@@ -25,15 +25,15 @@ from __future__ import annotations
 from numba import njit
 
 from ..automata.stack_kernels import (
-    AL_BASE, ANY_KEY, ARR_START, ASK_ANYLEN, ASK_BOUNDED, ASK_RANGE, ASK_RANGE2, ASK_REP, BITS, BLOCK_SIZE, CTX, CTX_W, C_A, C_KIND, C_PARENT, DEAD, F_CLOSE, F_ITEM, F_ROW,
+    AL_BASE, ANY_KEY, ARR_START, ASK_ANYLEN, ASK_BOUNDED, ASK_RANGE, ASK_RANGE2, ASK_REP, BITS, BLOCK_SIZE, CTX, CTX_W, C_A, C_KIND, C_PARENT, DEAD, F_CLOSE, F_FINISH, F_ITEM, F_ROW,
     F_STEP, MAY_START, KEYS, KEY_BASE, KEY_W, K_EXTRA, K_NAMES, K_SEEN, LOW, LX_BASE, MULTI, MUST_SPACE, NATIVE, NEED, NEED_LEXER,
     LEXER, NEED_NODE, NODE, NODE_W, N_NUM, N_OUT, N_READY, N_STATIC, OPS, OP_W, OUT, P_EXT, QUOTE, RAW_BASE, ROOM_MEMO,
     ROOM_PENDING, ROOM_REGION, ROOM_ROWS, SET_BASE, SHIFT, STATIC, TOUCHED, VALUE, WS, WSX_BASE, X_COUNT,
-    any_allowed, ask_lexer, call2, call4, call5, call6, call7, can_end, emit, expand, finish, gap, grow_probe, intern_bits, ld16, ld32, ld64, ld8,
+    any_allowed, ask_lexer, call1, call2, call4, call5, call6, call7, call8, can_end, emit, expand, gap, grow_probe, intern_bits, ld16, ld32, ld64, ld8,
     TRIE_BASE, lexeme_label, mix, need, next_bytes, np_empty, piece_label, piece_step, plain_byte, popcount, trie_position, projection, put_slot, size_of, stack_call, st32, st64)
 
 #: sha256 of the kernel files compiled into this one (see automata/stack_kernels.py).
-DEPENDS_ON = "65892ea26b38240407ec10ac623f5f21eaaad6d7d71dddec46ada8b962743454"
+DEPENDS_ON = "236cd0ce5f32e114671d84dfaeaddfa5a34c0202d83057c99ba16ed26ad41e35"
 
 # ---- slots of the block that belong to masks
 (TRIE, TRIE_FIRST, TRIE_TOKENS, TRIE_TOKEN,
@@ -53,7 +53,7 @@ DEPENDS_ON = "65892ea26b38240407ec10ac623f5f21eaaad6d7d71dddec46ada8b962743454"
  U_KEYS, U_VALUES, M_U, N_U, U_ASK, N_ASK, CAP_ASK,
  SCRATCH, SCRATCH_ROW, PEAK, F_WALK, F_REGION, F_LEXEME_ROW, F_AFTER, LABEL_SEEN, F_NEAR_ANY, F_RETURNS,
  TRIE_BYTES, DEPTH, PAIR_LABELS, CAP_PAIR_LABELS, F_REGION_OF,
- LONG_TOKENS, LONG_CHARS, N_LONG, STR_ENDS) = range(64, 64 + 86)
+ LONG_TOKENS, LONG_CHARS, N_LONG, STR_ENDS, F_STEP_MANY, F_KEY_ROW, F_FIX) = range(64, 64 + 89)
 
 ROOM_AFTER, ROOM_STATES, NEED_U = 20, 21, 22
 ASK_STEP = -100
@@ -713,7 +713,7 @@ def key_row(e, q, c, dst):
     if names < 0 and seen < 0:
         return 0
     # ... except where it is a declared key, or one that was there before
-    return key_fix(e, names, seen, extra, c, label, dst)
+    return key_fix(e, names, seen, extra, c, dst)
 
 
 @njit(**_OPT)
@@ -752,7 +752,7 @@ def pattern_key_row(e, q, extra, names, seen, c, dst):
                 set_bit(dst, ld32(pairs, 2 * i))
     if names < 0 and seen < 0:
         return 0
-    return key_fix(e, names, seen, extra, c, 0, dst)
+    return key_fix(e, names, seen, extra, c, dst)
 
 
 @njit(**_OPT)
@@ -784,7 +784,7 @@ def closed_key_row(e, names, q, c, dst):
 
 
 @njit(**_OPT)
-def key_fix(e, names, seen, extra, c, label, dst):
+def key_fix(e, names, seen, extra, c, dst):
     """Correct `dst` along the trie paths that spell a declared or an already seen key."""
     some = np_empty(600)
     n, lexer = 0, ld64(e, LEXER)
@@ -793,19 +793,19 @@ def key_fix(e, names, seen, extra, c, label, dst):
     if seen >= 0 and n >= 0:
         n = next_bytes(lexer, seen, some, n)
     if n < 0:
-        return fix_below(e, 1, ld64(ld64(e, TRIE), 0) >> 24, names, seen, extra, c, label, dst)
+        return call8(ld64(e, F_FIX), e, 1, ld64(ld64(e, TRIE), 0) >> 24, names, seen, extra, c, dst)
     some[n], some[n + 1] = QUOTE, 92
     for k in range(n + 2):
         i = ld32(ld64(e, ROOT_CHILD), some[k])
         if i >= 0:
-            r = fix_below(e, i, i + (ld64(ld64(e, TRIE), i) >> 24), names, seen, extra, c, label, dst)
+            r = call8(ld64(e, F_FIX), e, i, i + (ld64(ld64(e, TRIE), i) >> 24), names, seen, extra, c, dst)
             if r < 0:
                 return r
     return 0
 
 
 @njit(**_OPT)
-def fix_below(e, i, end, names, seen, extra, c, label, dst):
+def fix_below(e, i, end, names, seen, extra, c, dst):
     """`key_fix` for the trie nodes i..end-1, whole subtrees of the root."""
     nodes, first, tokens = ld64(e, TRIE), ld64(e, TRIE_FIRST), ld64(e, TRIE_TOKENS)
     deepest = 64
@@ -906,13 +906,13 @@ def build_thread(e, thread, dst):
         return call7(ld64(e, F_WALK), e, ld64(e, STRUCT), ld64(e, STRUCT_TOKEN), 0, thread, dst, 0)
     if q >= KEY_BASE:
         if c < SET_BASE:
-            return key_row(e, q, c, dst)
+            return call4(ld64(e, F_KEY_ROW), e, q, c, dst)
         items = np_empty(size_of(e, c))
         n = expand(e, c, items, 0)
         tmp = ld64(e, SCRATCH_ROW)
         for i in range(n):
             clear_row(tmp, ld64(e, WORDS))
-            r = key_row(e, q, items[i], tmp)
+            r = call4(ld64(e, F_KEY_ROW), e, q, items[i], tmp)
             if r < 0:
                 return r
             or_row(dst, tmp, ld64(e, WORDS))
@@ -1121,7 +1121,7 @@ def step_many(e, state, b, at):
         r = emit(e, got[j] >> SHIFT, got[j] & LOW)
         if r < 0:
             return r
-    r = finish(e)
+    r = call1(ld64(e, F_FINISH), e)
     return intern_state(e) if r == MULTI else r
 
 
@@ -1135,7 +1135,7 @@ def advance_bytes(e, state, text, n):
             if r == MULTI:
                 r = intern_state(e)
         else:
-            r = step_many(e, state, b, i + 1)
+            r = call4(ld64(e, F_STEP_MANY), e, state, b, i + 1)
         if r < 0:
             if r == DEAD:
                 st64(e, NEED + 1, i)
@@ -1175,7 +1175,7 @@ def byte_set(e, state, dst):
         if state < MANY:
             r = call5(ld64(e, F_STEP), e, state >> SHIFT, state & LOW, b, -1)
         else:
-            r = step_many(e, state, b, -1)
+            r = call4(ld64(e, F_STEP_MANY), e, state, b, -1)
         if r < 0 and r != DEAD and r != MULTI:
             return r
         if r != DEAD:
@@ -1390,7 +1390,8 @@ def static_region(e, q, dst, pairs, cap, lens):
 #: natives of both kernel files (see stack_kernels)
 ALL_NATIVE = {**NATIVE, F_ROW: (state_row, 2), F_WALK: (walk, 7), F_REGION: (region_walk, 7),
               F_LEXEME_ROW: (lexeme_row, 4), F_AFTER: (after_bits, 2), F_NEAR_ANY: (near_any, 6),
-              F_RETURNS: (returns, 5), F_REGION_OF: (region_of, 2)}
+              F_RETURNS: (returns, 5), F_REGION_OF: (region_of, 2), F_STEP_MANY: (step_many, 4),
+              F_KEY_ROW: (key_row, 4), F_FIX: (fix_below, 8)}
 
 #: entry kernel -> number of int64 arguments, for compilation (or loading) ahead of use
 ENTRIES = {fill: 4, begin_advance: 3, advance_bytes: 4, ends: 5, mask_call: 8, stack_call: 6}

@@ -14,19 +14,19 @@ Costs for 128,000 tokens: see ``bench/startup.py``; about 6 MB.
 
 from __future__ import annotations
 
-import functools
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit, types
+from numba import njit
 
 from ..automata import static_dfa as sd
 from ..automata import stack_kernels as sk
 from . import mask_kernels as mk
 from .table_store import NO_REGION, NOT_INSIDE, Parts, keep_parts, restore_parts, tails
 from .trie import TokenTrie
+from .warmup import natives
 
 if TYPE_CHECKING:
     from .vocabulary import Vocabulary
@@ -155,17 +155,6 @@ def _bytes_below(nodes, out, path):
             path[d, k] = 0
     for k in range(4):
         out[0, k] = path[0, k]
-
-
-@functools.cache
-def natives() -> dict:
-    """The kernels that are called through their address, compiled once a process.
-
-    The entry kernels are compiled (or loaded) with them, so that no request pays for it.
-    """
-    for entry, arity in mk.ENTRIES.items():
-        entry.compile((types.int64,) * arity)
-    return sk.compile_native(mk.ALL_NATIVE)
 
 
 def _may_start() -> np.ndarray:
