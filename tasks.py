@@ -24,7 +24,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = Path(os.environ.get("STRUCTGEN_VENV") or ROOT / ".venv")
-CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 DEMO = ["generate", "--model", "tiny", "--schema", "examples/person.py:Person", "--prompt", "Describe a person.",
         "--whitespace", "json.dumps", "--escapes", "minimal", "--temperature", "1", "--seed", "7",
         "--max-new-tokens", "100"]
@@ -60,11 +59,10 @@ def torch_arguments() -> list[str] | None:
     if quiet(python(), "-c", "import torch") is not None:
         return None
     if sys.platform.startswith("linux") and shutil.which("nvidia-smi") is None:
-        for options in ([], ["--retries", "0", "--timeout", "15", "--index-url", CPU_INDEX]):
-            listing = quiet(python(), "-m", "pip", "index", "versions", "torch", *options)
-            build = re.search(r"\d[\w.]*\+cpu", listing or "")
-            if build:
-                return [f"torch=={build.group()}"] + (["--extra-index-url", CPU_INDEX] if options else [])
+        listing = quiet(python(), "-m", "pip", "index", "versions", "torch")
+        build = re.search(r"\d[\w.]*\+cpu", listing or "")
+        if build:
+            return [f"torch=={build.group()}"]
     return ["torch"]
 
 
