@@ -38,7 +38,8 @@ class SchemaError(StructgenError):
                  hint: str | None = None):
         self.pointer = pointer
         self.keyword = keyword
-        super().__init__(f"{message} (at {pointer or '#'})", hint=hint)
+        shown = pointer if len(pointer) <= 300 else f"{pointer[:200]}...{pointer[-80:]}"
+        super().__init__(f"{message} (at {shown or '#'})", hint=hint)
 
 
 class UnsupportedSchema(SchemaError):
