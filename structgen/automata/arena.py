@@ -136,6 +136,7 @@ class Arena:
         self.grammar = grammar
         self.tables = tables
         self.max_bytes = max_bytes
+        self.may_exceed = False     # for the one call that a fresh arena has no room for
         self.lock = threading.RLock()
         template, slots, offsets = _template(tables)
         self._slab = slab = template.copy()
@@ -317,7 +318,7 @@ class Arena:
         mk.mask_call(self.address, mk.CALL_REHASH_AFTER, old.ctypes.data, old.size // 2, 0, 0, 0, 0)
 
     def _grow_rows(self) -> None:
-        if self._chunks and self.nbytes > self.max_bytes:
+        if self._chunks and self.nbytes > self.max_bytes and not self.may_exceed:
             raise ArenaFull
         chunk = self.tables.take_chunk()
         table = self.table("chunks")

@@ -11,6 +11,7 @@ state has been met before; see ``bench/speed.py`` for cold figures.
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 import numpy as np
@@ -100,6 +101,8 @@ class Matcher:
             self._out_at = _destination(bitmask, (self.vocabulary.size + 31) // 32)
             self._out = bitmask
         base, stride, words, rows = self._out_at
+        if type(row) is not int:
+            row = _integer(row, "a row")
         if not 0 <= row < rows:
             raise MatcherError(f"row {row} is outside the bitmask's {rows} rows")
         node = self._node
@@ -125,13 +128,20 @@ class Matcher:
 
     def _run(self, kernel, *args: int) -> int:
         """A kernel on the current state until it has what it needs; moves if the arena is full."""
+        moved = False
         while True:
             arena = self._arena
             try:
                 with arena.lock:
-                    return arena.call(kernel, self._node[0], *args)
+                    # a mask that needs more than a fresh arena may hold is made all the same
+                    arena.may_exceed = moved
+                    try:
+                        return arena.call(kernel, self._node[0], *args)
+                    finally:
+                        arena.may_exceed = False
             except ArenaFull:
                 self._move()
+                moved = True
             except LimitError as error:
                 error.partial = self.text.decode("utf-8", "replace")
                 raise
@@ -179,14 +189,16 @@ class Matcher:
             If the token cannot follow (the matcher is unchanged).
         """
         if not self.try_accept(token):
-            raise self._refusal(token)
+            raise self._refusal(int(token))
 
     def try_accept(self, token: int) -> bool:
         """`accept` that returns False instead of raising when the token cannot follow."""
         node = self._node
+        if type(token) is not int:
+            token = _integer(token, "a token id")       # kernels are compiled for one type
         try:
             kind = self._kinds[token]
-        except (IndexError, TypeError):
+        except IndexError:
             raise self._bad_token(token) from None
         if kind != 0 or token < 0:
             return self._accept_special(token, kind)
@@ -258,6 +270,7 @@ class Matcher:
     def rollback(self, n: int = 1) -> None:
         """Undo the last `n` successful accept, try_accept and accept_bytes calls."""
         node: Node | None = self._node
+        n = _integer(n, "a number of steps")
         if n < 0:
             raise MatcherError(f"cannot roll back {n} steps")
         for i in range(n):
@@ -377,39 +390,36 @@ class Matcher:
         """
         if len(tokens) != len(parents):
             raise MatcherError(f"{len(tokens)} draft tokens but {len(parents)} parents")
-        start, ok, nodes = self._node, [], []
         self.fill_bitmask(bitmask, 0)
-        try:
-            for i, (token, parent) in enumerate(zip(tokens, parents)):
-                if not -1 <= parent < i:
-                    raise MatcherError(f"parent {parent} of draft token {i} does not stand before it")
-                before = start if parent < 0 else nodes[parent]
-                good = False
-                if before is not None:
-                    self._node = before
-                    good = self.try_accept(token)
-                ok.append(good)
-                nodes.append(self._node if good else None)
-                if good:
-                    self.fill_bitmask(bitmask, i + 1)
-                else:
-                    base, stride, words, rows = self._out_at
-                    if i + 1 >= rows:
-                        raise MatcherError(f"row {i + 1} is outside the bitmask's {rows} rows")
-                    _end_mask(base + (i + 1) * stride, words, ())
-        finally:
-            self._node = start
+        base, stride, words, rows = self._out_at
+        if len(tokens) >= rows:
+            raise MatcherError(f"{len(tokens)} draft tokens need {len(tokens) + 1} rows, the bitmask has {rows}")
+        ok: list[bool] = []
+        # a matcher a token, as a fill may move the one that asks to another arena
+        after: list[Matcher | None] = []
+        for i, (token, parent) in enumerate(zip(tokens, parents)):
+            parent = _integer(parent, "a parent")
+            if not -1 <= parent < i:
+                raise MatcherError(f"parent {parent} of draft token {i} does not stand before it")
+            before = self if parent < 0 else after[parent]
+            probe = None if before is None else before.fork()
+            if probe is not None and not probe.try_accept(token):
+                probe = None
+            ok.append(probe is not None)
+            after.append(probe)
+            if probe is not None:
+                probe._fill(base + (i + 1) * stride, words)
+            else:
+                _end_mask(base + (i + 1) * stride, words, ())
         return ok
 
     # ------------------------------------------------------------------ helpers
     def _bytes_of(self, piece: int | bytes) -> bytes:
         return piece if isinstance(piece, bytes) else self.vocabulary.token_bytes(piece)
 
-    def _bad_token(self, token: Any) -> MatcherError:
-        if isinstance(token, bool) or not isinstance(token, (int, np.integer)):
-            return MatcherError(f"a token id is an integer, not {type(token).__name__}")
+    def _bad_token(self, token: int) -> MatcherError:
         return MatcherError(f"token id {token} is outside the vocabulary of {self.vocabulary.size}",
-                            token=int(token), offset=self._node[3])
+                            token=token, offset=self._node[3])
 
     def _refusal(self, token: int) -> MatcherError:
         node = self._node
@@ -456,6 +466,16 @@ def _key_start(text: bytes) -> int:
         i = text.rfind(b'"', 0, i)
         if i <= 0 or text[i - 1] != 0x5C:
             return i
+
+
+def _integer(value: Any, what: str) -> int:
+    """`value` as an int; numpy's and torch's integers count, booleans do not."""
+    try:
+        if not isinstance(value, (bool, np.bool_)):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise MatcherError(f"{what} is an integer, not {type(value).__name__}")
 
 
 def _show(b: int) -> str:
