@@ -46,7 +46,7 @@ def walk(compiled, tokens, closers, eos: int, rng: random.Random, mask, slack: i
     while True:
         m.fill_bitmask(mask)
         bits = np.unpackbits(mask.view(np.uint8)[0], bitorder="little")
-        allowed = np.flatnonzero(bits)
+        allowed = np.flatnonzero(bits.view(bool))
         if not allowed.size:
             return bytes(out), n, "the mask is empty before the end"
         if allowed[-1] >= ids:

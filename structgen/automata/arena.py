@@ -360,7 +360,8 @@ class Arena:
             raise LimitError("too many undeclared keys", place="undeclared keys", limit=1 << 26)
         sets = self.table("xsets").reshape(-1, sk.X_W)
         if n == len(sets):
-            sets = self._hold("xsets", sk.XSETS, np.concatenate([sets, np.zeros_like(sets)])).reshape(-1, sk.X_W)
+            sets = self._hold("xsets", sk.XSETS, np.concatenate([sets, np.zeros_like(sets)]).reshape(-1))
+            sets = sets.reshape(-1, sk.X_W)
         sets[n] = self.lexer.add_literals(sorted(words)), len(words)
         self._xwords.append(words)
         self.block[sk.N_XSETS] = n + 1

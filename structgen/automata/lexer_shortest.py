@@ -23,12 +23,12 @@ from .lexer_tables import address, any_steps
 if TYPE_CHECKING:
     from .lexer import Lexer
 
-__all__ = ["shortest"]
+__all__ = ["shortest", "spell"]
 
 _SHORT = {8: b"\\b", 9: b"\\t", 10: b"\\n", 12: b"\\f", 13: b"\\r", 0x22: b'\\"', 0x5C: b"\\\\"}
 
 
-def _spell(data: bytes, minimal: bool) -> bytes:
+def spell(data: bytes, minimal: bool) -> bytes:
     """The shortest (then least) JSON spelling of decoded UTF-8 bytes."""
     return b"".join(_SHORT.get(b) or (bytes((b,)) if b >= 0x20 else
                                       (b"\\u%04x" if minimal else b"\\u%04X") % b) for b in data)
@@ -107,7 +107,7 @@ def _word(lexer: "Lexer", q: int, allowed, minimal: bool) -> Optional[bytes]:
                 end += 1
         text = data[at:end].tobytes()
         if q < K.RTRIE_BASE and not _plain(text):
-            text = _spell(text, minimal)
+            text = spell(text, minimal)
         if best is None or (len(text), text) < (len(best), best):
             best = text
     return best
@@ -128,18 +128,20 @@ def _points(lexer: "Lexer", base: int, lo: int, hi: int, out: dict[int, int]) ->
         if left == 0:
             out.setdefault(q, first)
         else:
-            for k in range(64):
-                t = lexer.call(K.O_DECODED, q, 0x80 | k)
+            for k, t in enumerate(lexer.row(q)[0x80:0xC0]):
                 if t >= 0:
                     expand(t, first + (k << 6 * (left - 1)), left - 1)
         if whole:
             seen.add((q, left))
 
+    # a byte that stands in a string as it is means the same there as in its value
+    row = lexer.row(base)
     for b in [*range(0x80), *range(0xC2, 0xF5)]:
         left = 0 if b < 0x80 else 1 if b < 0xE0 else 2 if b < 0xF0 else 3
         first = b if left == 0 else (b & (0x3F >> left)) << 6 * left
         if first <= hi and first + (1 << 6 * left) > lo:
-            t = lexer.call(K.O_DECODED, base, b)
+            plain = b >= 0x20 and b != 0x22 and b != 0x5C
+            t = row[b] if plain else lexer.call(K.O_DECODED, base, b)
             if t >= 0:
                 expand(t, first, left)
 

@@ -369,7 +369,7 @@ class Matcher:
             return b""
         closing = self._closing or self.compiled.closing(self._arena)
         with self._arena.lock:
-            return closing.completion(self._node[0])
+            return closing.completion(self._node[0], self.text)
 
     def fill_draft_bitmask(self, bitmask: Any, tokens: Sequence[int], parents: Sequence[int]) -> list[bool]:
         """Masks for a tree of draft tokens.

@@ -1,0 +1,652 @@
+"""The shortest text that completes a thread of the stack machine.
+
+*The* shortest completion is the one of fewest bytes, of those the least in
+byte order; what is left of it after some of its bytes is the shortest
+completion of the state reached, because both are the least of what may follow.
+
+Texts are triples (length, bytes, loose), compared as such.  There are two ways
+of looking at a thread:
+
+*exact*
+    The thread was reached by real text, so the undeclared keys of every open
+    object are known.  Then the bytes are the completion itself.
+*estimated*
+    The thread was reached on a walk over tokens, where an undeclared key that
+    ends inside the token is not known.  It matters only to objects that need
+    yet another undeclared key (``minProperties``): there the k-th one is taken
+    to be the k-th cheapest of all, which real text never exceeds, and the text
+    is marked *loose*: its length is a bound, its bytes mean nothing.
+
+Members of an object are chosen so that their total length is least: required
+names, what they depend on, and, while ``minProperties`` asks for more, the
+cheapest others.  Costs: tens of microseconds a context, everything memoised.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Callable, Iterable, Optional
+
+from ..automata import lexer_kernels as lk
+from ..automata import stack_kernels as sk
+from ..automata import static_dfa as sd
+from ..automata.lexer_shortest import spell
+from ..errors import LimitError
+from ..grammar.ir import TextGrammar
+from .extra_keys import ExtraKeys
+
+if TYPE_CHECKING:
+    from ..automata.arena import Arena
+    from ..grammar.ir import ObjectAlt
+
+__all__ = ["Completions", "Text", "MAX_LINKED"]
+
+Text = tuple[int, bytes, bool]
+Value = Callable[[int], Optional[Text]]
+#: Most optional names that may depend on each other while ``minProperties`` asks for more.
+MAX_LINKED = 14
+
+_EMPTY: Text = (0, b"", False)
+
+
+def _text(data: bytes, loose: bool = False) -> Text:
+    return len(data), data, loose
+
+
+def _cat(*parts: Text) -> Text:
+    data = b"".join([p[1] for p in parts])
+    return len(data), data, any([p[2] for p in parts])
+
+
+def static_suffixes() -> dict[int, bytes]:
+    """Shortest way to the end of each static lexeme (closing quote not included)."""
+    table, accept = sd.static_table, sd.static_accept
+    best: dict[int, bytes] = {q: b"" for q in range(sd.N_STATIC) if accept[q]}
+    changed = True
+    while changed:
+        changed = False
+        for q in range(sd.N_STATIC):
+            for b in range(256):
+                t = int(table[q, b])
+                if t >= 0 and t in best:
+                    text = bytes((b,)) + best[t]
+                    if q not in best or (len(text), text) < (len(best[q]), best[q]):
+                        best[q], changed = text, True
+    return best
+
+
+STATIC = static_suffixes()
+
+
+class _Shape:
+    """One object alternative, by rank (number of a declared name in code point order)."""
+
+    def __init__(self, arena: "Arena", obj: int):
+        record = arena.lowering.objects.array[obj * sk.OBJ_W:(obj + 1) * sk.OBJ_W].tolist()
+        alt: "ObjectAlt" = arena.lowering.alternatives[obj][0]
+        by_rank = arena.lowering.alternatives[obj][1]
+        self.record = record
+        self.n, self.ordered, self.bitset = record[sk.O_N], bool(record[sk.O_ORDERED]), bool(record[sk.O_BITSET])
+        self.names = [alt.names[i] for i in by_rank]
+        self.nodes = [alt.nodes[i] for i in by_rank]
+        self.place = by_rank                                    # rank -> document index
+        rank = {i: r for r, i in enumerate(by_rank)}
+        self.rank = rank
+        self.required = sum(1 << r for r, i in enumerate(by_rank) if alt.required[i])
+        closures = arena.lowering._closures(alt) if alt.deps else {}
+        self.needs = {rank[i]: sum(1 << rank[j] for j in closure) for i, closure in closures.items()}
+        self.min, self.max = alt.min, alt.max
+        self.extra = record[sk.O_EXTRA] if record[sk.O_HAS_EXTRA] else -1
+        self.extra_node, self.names_state = record[sk.O_EXTRA_NODE], record[sk.O_NAMES]
+        minimal = arena.lexer.escapes == "minimal"
+        self.data = [name.encode("utf-8", "surrogatepass") for name in self.names]
+        self.quoted = [b'"' + spell(data, minimal) + b'"' for data in self.data]
+
+
+class Completions:
+    """Shortest completions in one arena, exact or estimated (see the module text)."""
+
+    def __init__(self, arena: "Arena", extras: ExtraKeys, exact: bool):
+        self.arena, self.extras, self.exact = arena, extras, exact
+        mode = int(arena.block[sk.WS_MODE])
+        space = arena.lexer.shortest(int(arena.block[sk.WS_START]) - sk.WSX_BASE) if mode == 3 else b""
+        #: white space behind every opening bracket, before and behind every comma and colon
+        self._open, self._pre, self._post = space, space, b" " if mode == 2 else space
+        self._colon = _text(self._pre + b":" + self._post)
+        self._space = _text(self._pre)
+        self._minimal = arena.lexer.escapes == "minimal"
+        self._comma = self._pre + b"," + self._post
+        self.is_text = isinstance(arena.grammar, TextGrammar)
+        self._nodes: dict[int, Text] = {}
+        self._contexts: dict[int, Text] = {}
+        self._shapes: dict[int, _Shape] = {}
+        self._rests: dict[tuple, Text] = {}
+        self._spelled: dict[int, list[tuple[int, bytes]]] = {}
+
+    # ---------------------------------------------------------------- threads
+    def thread(self, thread: int, prefix: Callable[[], bytes] = bytes) -> Text:
+        """The completion of a thread; ``prefix()`` is what was read of the key it may be in."""
+        q, c = thread >> sk.SHIFT, thread & sk.LOW
+        if q >= sk.WSX_BASE:
+            return _cat(_text(self.suffix(q - sk.WSX_BASE)), self._set(c))
+        if q >= sk.KEY_BASE:
+            return min([self._key(q, m, prefix) for m in self._members(c)])
+        if sd.WS <= q < sd.LX_BASE:
+            return self._set(c)
+        if q == sk.MUST_SPACE:
+            return _cat(_text(b" "), self._set(c))
+        if q < sd.N_STATIC:
+            quote = b'"' if q < 16 or 48 <= q < 52 else b""
+            return _cat(_text(STATIC[q] + quote), self.after(c))
+        if q >= sk.RAW_BASE:
+            return _cat(_text(self.suffix(q - sk.RAW_BASE)), self.after(c))
+        return _cat(_text(self.suffix(q) + b'"'), self.after(c))
+
+    def suffix(self, q: int) -> bytes:
+        """The shortest way to the end of a lexeme, closing quote not included."""
+        return STATIC[q] if q < sd.N_STATIC else self.arena.lexer.shortest(q)
+
+    def _members(self, c: int) -> list[int]:
+        if c < sk.SET_BASE:
+            return [c]
+        at, n = self.arena.pool("sets").reshape(-1, sk.SET_W)[c - sk.SET_BASE, :2].tolist()
+        return self.arena.pool("members")[at:at + n].tolist()
+
+    def after(self, c: int) -> Text:
+        """What completes the text once a lexeme before context-or-set `c` has ended."""
+        if self.is_text:
+            return _EMPTY
+        q = self.gap(c)
+        space = b" " if q == sk.MUST_SPACE else self._pre if q >= sk.WSX_BASE else b""
+        return _cat(_text(space), self._set(c)) if space else self._set(c)
+
+    def gap(self, c: int) -> int:
+        """The white-space state before context-or-set `c`."""
+        return sk.stack_call(self.arena.address, sk.CALL_GAP, c, 0, 0, 0)
+
+    def _set(self, c: int) -> Text:
+        if c < sk.SET_BASE:
+            return self._context(c)
+        return min([self._context(m) for m in self._members(c)])
+
+    def _context(self, c: int) -> Text:
+        text = self._contexts.get(c)
+        if text is None:
+            text = self._contexts[c] = self._complete(c)
+        return text
+
+    def _complete(self, c: int) -> Text:
+        """The shortest completion from context `c`, white space done."""
+        kind, a, b, parent = self.arena.pool("ctx").reshape(-1, sk.CTX_W)[c, :4].tolist()
+        if kind == sk.DONE:
+            return _EMPTY
+        if kind == sk.VALUE:
+            return _cat(self.value(a), self.after(parent))
+        if kind == sk.COLON:
+            return _cat(_text(b":" + self._post), self.value(a), self.after(parent))
+        if kind in (sk.ARR_START, sk.ARR_AFTER):
+            items = self._items(self._array(a), b, self.value)
+            assert items is not None
+            return _cat(self._listed(items, kind == sk.ARR_AFTER), _text(b"]"), self.after(parent))
+        obj, seen, position, cnt, x = self._position(a)
+        least = 1 if kind == sk.OBJ_KEY else 0
+        body = self._rest(obj, seen, position, cnt, x, None, least, kind == sk.OBJ_AFTER)
+        return _cat(body, self.after(parent))
+
+    def _listed(self, parts: list[Text], comma: bool) -> Text:
+        """Items or members up to the closing bracket, white space before the first one done."""
+        if not parts:
+            return _EMPTY
+        head = b"," + self._post if comma else b""
+        data = head + self._comma.join([p[1] for p in parts]) + self._pre
+        return len(data), data, any([p[2] for p in parts])
+
+    # ---------------------------------------------------------------- values
+    def value(self, node: int) -> Text:
+        """Shortest text of a value node (least fixpoint over recursion)."""
+        text = self._nodes.get(node)
+        if text is None:
+            self._solve(node)
+            text = self._nodes[node]
+        return text
+
+    def _solve(self, root: int) -> None:
+        """Improve the texts of the nodes needed until nothing changes; each is visited when a child improves."""
+        known, need, order = self._nodes, {root}, [root]
+        users: dict[int, list[int]] = {}
+        for node in order:
+            for child in self._children(node):
+                if child >= 0 and child not in known:
+                    users.setdefault(child, []).append(node)
+                    if child not in need:
+                        need.add(child)
+                        order.append(child)
+        best: dict[int, Text] = {}
+
+        def value(i: int) -> Optional[Text]:
+            return known.get(i) or best.get(i)
+
+        todo, queued = order[::-1], need
+        while todo:
+            following: dict[int, None] = {}
+            for node in todo:
+                queued.discard(node)
+                text = self._candidates(node, value)
+                if text is not None and (node not in best or text < best[node]):
+                    best[node] = text
+                    for user in users.get(node, ()):
+                        if user not in queued:
+                            following[user] = None
+            queued = set(following)
+            todo = list(following)
+        known.update(best)
+
+    def _children(self, i: int) -> Iterable[int]:
+        """Nodes a shortest value of node `i` may need."""
+        self.arena.lowering.ready(i)
+        node = self.arena.grammar.node(i)
+        for a in node.arrays:
+            yield from a.prefix[:a.min]
+            if a.min > len(a.prefix):
+                yield a.items
+        for k, o in enumerate(node.objects):
+            shape = self._shape(self._alternatives(i)[1][k])
+            needed = shape.required
+            for r in range(shape.n):
+                if needed >> r & 1:
+                    needed |= shape.needs.get(r, 0)
+            for r, child in enumerate(shape.nodes):
+                if needed >> r & 1 or o.min > needed.bit_count():
+                    yield child
+            if shape.extra >= 0 and o.min > needed.bit_count():
+                yield from self._labels(shape)
+
+    def _alternatives(self, i: int) -> tuple[list[int], list[int]]:
+        """Record numbers of a node's arrays and objects."""
+        record = self.arena.lowering.nodes.array[i * sk.NODE_W:(i + 1) * sk.NODE_W].tolist()
+        alts = self.arena.lowering.alts.array
+        a, o = record[sk.N_ARR], record[sk.N_OBJ]
+        return alts[a:a + record[sk.N_NARR]].tolist(), alts[o:o + record[sk.N_NOBJ]].tolist()
+
+    def _candidates(self, i: int, value: Value) -> Optional[Text]:
+        arena = self.arena
+        arena.lowering.ready(i)
+        node = arena.grammar.node(i)
+        record = arena.lowering.nodes.array[i * sk.NODE_W:(i + 1) * sk.NODE_W].tolist()
+        out: list[Text] = []
+        if node.null:
+            out.append(_text(b"null"))
+        if node.true:
+            out.append(_text(b"true"))
+        if node.false:
+            out.append(_text(b"false"))
+        if record[sk.N_NUM] >= 0:
+            q = record[sk.N_NUM]
+            out.append(_text(self.suffix(q if q < sk.RAW_BASE else q - sk.RAW_BASE)))
+        if record[sk.N_STR] >= 0:
+            out.append(_text(b'"' + self.suffix(record[sk.N_STR]) + b'"'))
+        arrays, objects = self._alternatives(i)
+        for a in arrays:
+            items = self._items(self._array(a), 0, value)
+            if items is not None:
+                out.append(_cat(_text(b"[" + self._open), self._listed(items, False), _text(b"]")))
+        for o in objects:
+            members = self._choose(self._shape(o), 0, 0, 0, -1, 0, value)
+            if members is not None:
+                out.append(_cat(_text(b"{" + self._open), self._listed(members, False), _text(b"}")))
+        return min(out) if out else None
+
+    def _array(self, arr: int) -> list[int]:
+        return self.arena.lowering.arrays.array[arr * sk.ARR_W:(arr + 1) * sk.ARR_W].tolist()
+
+    def _items(self, alt: list[int], count: int, value: Value) -> Optional[list[Text]]:
+        """The items an array still needs after `count`."""
+        out = []
+        for i in range(count, alt[sk.A_MIN]):
+            if i < alt[sk.A_NPREFIX]:
+                node = int(self.arena.lowering.prefixes.array[alt[sk.A_PREFIX] + i])
+            else:
+                node = alt[sk.A_ITEMS]
+            text = value(node)
+            if text is None:
+                return None
+            out.append(text)
+        return out
+
+    # ---------------------------------------------------------------- objects
+    def _shape(self, obj: int) -> _Shape:
+        shape = self._shapes.get(obj)
+        if shape is None:
+            shape = self._shapes[obj] = _Shape(self.arena, obj)
+        return shape
+
+    def _position(self, op: int) -> tuple[int, int, int, int, int]:
+        """(object, bitset of ranks seen, position, count, extras) of an object position."""
+        obj, reg, cnt, x = self.arena.pool("ops").reshape(-1, sk.OP_W)[op, :4].tolist()
+        shape = self._shape(obj)
+        if not shape.bitset:
+            return obj, 0, reg, cnt, x
+        seen = int.from_bytes(self.arena.pool("bits")[reg:reg + shape.record[sk.O_WORDS]].tobytes(), "little")
+        return obj, seen, self._reached(shape, seen, x), cnt, x
+
+    @staticmethod
+    def _reached(shape: _Shape, seen: int, x: int) -> int:
+        """The first document index whose name may still come."""
+        if not shape.ordered:
+            return 0
+        if x:
+            return shape.n
+        return max((shape.place[r] + 1 for r in range(shape.n) if seen >> r & 1), default=0)
+
+    def _rest(self, obj: int, seen: int, position: int, cnt: int, x: int, key: Optional[str], least: int,
+              comma: bool) -> Text:
+        """From an object position to the closing brace, which is included.
+
+        `key` is one more undeclared key, not in `x` yet.
+        """
+        memo = obj, seen, position, cnt, x, key, least, comma
+        text = self._rests.get(memo)
+        if text is None:
+            shape = self._shape(obj)
+            members = self._choose(shape, seen, position, cnt, self._seen(x, key), least, self.value)
+            assert members is not None
+            text = self._rests[memo] = _cat(self._listed(members, comma), _text(b"}"))
+        return text
+
+    def _seen(self, x: int, key: Optional[str]) -> int:
+        """Trie of the undeclared keys seen."""
+        if key is None:
+            return int(self.arena.table("xsets")[x * sk.X_W]) if x else -1
+        return self.arena.lexer.add_literals(sorted({*self.arena._xwords[x], key}))
+
+    def _labels(self, shape: _Shape) -> list[int]:
+        """Value nodes of undeclared keys."""
+        return [shape.extra_node] if shape.extra_node >= 0 else self.extras.labels(shape.extra)
+
+    def _extra_members(self, shape: _Shape, state: int, first: int, count: int, value: Value) -> list[Text]:
+        """Members number `first` to ``first + count`` of undeclared keys, cheapest first, without those seen."""
+        pool: list[Text] = []
+        for node in self._labels(shape):
+            body = value(node)
+            if body is None:
+                continue
+            label = 1 if shape.extra_node >= 0 else node
+            for word in self.extras.words(shape.names_state, shape.extra, state, label, first + count):
+                pool.append(_cat(_text(b'"' + word + b'"'), self._colon, body))
+        pool.sort()
+        return pool[first:first + count]
+
+    @staticmethod
+    def _wanted(shape: _Shape, seen: int, position: int) -> int:
+        """Names that must still come: required, or needed by another one."""
+        wanted = shape.required & ~seen
+        if shape.ordered and not shape.bitset:
+            wanted = sum(1 << r for r in _bits(wanted) if shape.place[r] >= position)
+        if shape.needs:
+            for r, closure in shape.needs.items():      # closures are transitive, but required names have some too
+                if (seen | shape.required) >> r & 1:
+                    wanted |= closure & ~seen
+        return wanted
+
+    def _choose(self, shape: _Shape, seen: int, position: int, cnt: int, state: int, least: int,
+                value: Value) -> Optional[list[Text]]:
+        """Members that complete an object at least cost, in writing order; None if a value is not known yet.
+
+        `state` is the trie of undeclared keys known to be there; `least` is the number
+        of members that must come whatever ``minProperties`` says.
+        """
+        texts: dict[int, Text] = {}
+        for r in _bits(self._wanted(shape, seen, position)):
+            text = self._member(shape, r, value)
+            if text is None:
+                return None
+            texts[r] = text
+        must = shape.min - cnt - len(texts)
+        more = max(must, least - len(texts))
+        if more <= 0:
+            return self._ordered(shape, texts, [])
+        known = cnt - seen.bit_count()
+        best: Optional[tuple[tuple[int, bytes], list[Text]]] = None
+        for names, count in self._optional(shape, seen, texts, position, more, cnt, value):
+            need = max(0, more - count)
+            extra: list[Text] = []
+            if need:
+                if shape.extra < 0:
+                    continue
+                extra = self._extras(shape, state, known, cnt + len(texts) + count, need, must > 0, value)
+                if len(extra) < need:
+                    continue
+            members = self._ordered(shape, {**texts, **names}, extra)
+            whole = self._listed(members, False)
+            if best is None or whole[:2] < best[0]:
+                best = whole[:2], members
+        return best[1] if best else None
+
+    def _extras(self, shape: _Shape, state: int, known: int, before: int, need: int, must: bool,
+                value: Value) -> list[Text]:
+        """`need` undeclared members; `before` members of any kind come earlier."""
+        if self.exact or not must:
+            return self._extra_members(shape, state, 0, need, value)
+        if not shape.bitset:
+            known = before
+        elif need == 1 and known == 0:
+            return self._extra_members(shape, -1, 0, 1, value)
+        found = self._extra_members(shape, -1, known, need, value)
+        return [(n, t, True) for n, t, _ in found]
+
+    def _member(self, shape: _Shape, r: int, value: Value) -> Optional[Text]:
+        text = value(shape.nodes[r])
+        if text is None:
+            return None
+        return _cat(_text(shape.quoted[r]), self._colon, text)
+
+    def _ordered(self, shape: _Shape, names: dict[int, Text], extra: list[Text]) -> list[Text]:
+        """Members in the order in which they are to be written."""
+        by_bytes = sorted(extra, key=lambda t: t[1])
+        if shape.ordered:
+            return [names[r] for r in sorted(names, key=shape.place.__getitem__)] + by_bytes
+        return sorted([*names.values(), *by_bytes], key=lambda t: t[1])
+
+    def _optional(self, shape: _Shape, seen: int, wanted: dict[int, Text], position: int, more: int, cnt: int,
+                  value: Value) -> list[tuple[dict[int, Text], int]]:
+        """The best choices of k optional names beside those wanted, for every k from none to enough."""
+        there = seen
+        for r in wanted:
+            there |= 1 << r
+        room = shape.n if shape.max is None else shape.max - cnt - len(wanted)
+        texts: dict[int, Text] = {}
+        for r in range(shape.n):
+            if there >> r & 1 or shape.nodes[r] < 0 or shape.ordered and shape.place[r] < position:
+                continue
+            text = self._member(shape, r, value)
+            if text is not None:
+                texts[r] = text
+        while True:                     # what depends on a name that cannot come cannot come either
+            dead = [r for r in texts if any(not there >> j & 1 and j not in texts
+                                            for j in _bits(shape.needs.get(r, 0)))]
+            if not dead:
+                break
+            for r in dead:
+                del texts[r]
+        linked = {r: shape.needs[r] & ~there for r in texts if shape.needs.get(r, 0) & ~there}
+        if shape.ordered and not linked:
+            return _in_order(shape, texts, wanted, min(more, room))
+        groups = _groups(linked)
+        tied = {r for g in groups for r in g}
+        free = [r for _, r in sorted((t[:2], r) for r, t in texts.items() if r not in tied)]
+        best: dict[int, tuple[tuple, frozenset]] = {0: ((0, ()), frozenset())}
+        for g in groups:
+            if len(g) > MAX_LINKED:
+                raise LimitError(f"more than {MAX_LINKED} optional properties depend on each other while "
+                                 "minProperties asks for more", place="dependent properties", limit=MAX_LINKED)
+            best = _cheapest(((a | b) for _, a in best.values() for b in _closed(g, linked)), texts)
+        best = _cheapest((names | frozenset(free[:j]) for _, names in list(best.values())
+                          for j in range(min(more, len(free)) + 1)), texts)
+        # in document order, ties between linked names are not looked at: the text is a bound then
+        loose = shape.ordered
+        return [({r: (texts[r][0], texts[r][1], loose or texts[r][2]) for r in names}, k)
+                for k, (_, names) in best.items() if k <= room]
+
+    # ---------------------------------------------------------------- keys
+    def _key(self, q: int, c: int, prefix: Callable[[], bytes]) -> Text:
+        """Shortest completion of a key being read, in context `c` (not a set)."""
+        arena = self.arena
+        names, extra, state = self.key_states(q)
+        op, _, parent = arena.pool("ctx").reshape(-1, sk.CTX_W)[c, 1:4].tolist()
+        allowed, ext = arena.pool("ops").reshape(-1, sk.OP_W)[op, 4:6].tolist()
+        obj, seen, position, cnt, x = self._position(op)
+        shape = self._shape(obj)
+        wanted = self._wanted(shape, seen, position)
+        must = shape.min - cnt - wanted.bit_count()
+        after = cnt + 1 if cnt < shape.record[sk.O_CAP] else cnt
+        out: list[Text] = []
+        if names >= 0:
+            bits = int.from_bytes(arena.pool("bits")[allowed:allowed + shape.record[sk.O_WORDS]].tobytes(), "little")
+            ways = [(r, text) for r, text in self._spellings(names, shape) if bits >> r & 1]
+            if ways and must <= 0 and not shape.needs and not self._pre:
+                ways = [self._cheapest_name(shape, ways, wanted)]
+            for r, text in ways:
+                rest = self._rest(obj, seen | 1 << r, shape.place[r] + 1 if shape.ordered else 0, after, x, None, 0, True)
+                out.append(_cat(_text(text + b'"'), self._colon, self.value(shape.nodes[r]), self._space, rest))
+        if extra >= 0 and ext:
+            later = must > 0 and self.exact          # the keys to come must differ from this one
+            for node in self._labels(shape):
+                label = 1 if shape.extra_node >= 0 else node
+                for word in self.extras.words(names, extra, state, label, must + 1 if later else 1):
+                    key = json.loads(b'"' + prefix() + word + b'"') if later else None
+                    rest = self._rest(obj, seen, shape.n if shape.ordered else 0, after, x, key, 0, True)
+                    out.append(_cat(_text(word + b'"'), self._colon, self.value(node), self._space, rest))
+        return _cat(min(out), self.after(parent))
+
+    def closed(self, c: int) -> Text:
+        """What completes a string before context-or-set `c`, its closing quote included."""
+        return _cat(_text(b'"'), self.after(c))
+
+    def key_states(self, q: int) -> list[int]:
+        """The (names, extra, seen) states of a key state."""
+        return self.arena.pool("keys").reshape(-1, sk.KEY_W)[q - sk.KEY_BASE, :3].tolist()
+
+    @staticmethod
+    def is_trie(q: int) -> bool:
+        """Is `q` dead, or a state whose words `words_below` can list?"""
+        return q < 0 or lk.TRIE_BASE <= q < lk.RTRIE_BASE
+
+    def words_below(self, q: int) -> list[tuple[int, bytes]]:
+        """(label, rest of the word, not escaped) of the words below a state of a literal trie."""
+        table = self.arena.lexer.table
+        p = q & (lk.TRIE_BASE - 1)
+        w, hi = int(table("WW")[p]), int(table("WH")[p])
+        starts = table("VO")[w:hi].tolist()
+        depth = p - starts[0]
+        longest = table("W8")
+        out = []
+        for label, at in zip(table("VL")[w:hi].tolist(), starts):
+            size = 64
+            while True:
+                data = longest[at + depth:at + depth + size].tobytes()
+                end = data.find(b"\xff")
+                if end >= 0:
+                    break
+                size *= 4
+            out.append((label, data[:end]))
+        return out
+
+    def any_key(self, q: int, c: int) -> Optional[Text]:
+        """What completes an undeclared key that may be any text, its closing quote included; None if it may not."""
+        out: list[Text] = []
+        for m in self._members(c):
+            op, _, parent = self.arena.pool("ctx").reshape(-1, sk.CTX_W)[m, 1:4].tolist()
+            obj, seen, _, cnt, x = self._position(op)
+            shape = self._shape(obj)
+            if shape.extra_node >= 0 and self.arena.pool("ops")[op * sk.OP_W + sk.P_EXT]:
+                after = cnt + 1 if cnt < shape.record[sk.O_CAP] else cnt
+                rest = self._rest(obj, seen, shape.n if shape.ordered else 0, after, x, None, 0, True)
+                out.append(_cat(_text(b'"'), self._colon, self.value(shape.extra_node), self._space, rest,
+                                self.after(parent)))
+        return min(out) if out else None
+
+    def _cheapest_name(self, shape: _Shape, ways: list[tuple[int, bytes]], wanted: int) -> tuple[int, bytes]:
+        """The name that leads to the least text, where choosing one changes nothing for the others."""
+        comma = len(self._comma)
+
+        def cost(way: tuple[int, bytes]) -> tuple[int, bytes]:
+            r, text = way
+            body = self.value(shape.nodes[r])[0]
+            if wanted >> r & 1:
+                body -= len(shape.quoted[r]) + self._colon[0] + body + comma
+            return len(text) + body, text + b'"'
+
+        return min(ways, key=cost)
+
+    def _spellings(self, q: int, shape: _Shape) -> list[tuple[int, bytes]]:
+        """(rank, rest of the shortest spelling) of the declared names below a key state."""
+        found = self._spelled.get(q)
+        if found is None:
+            lexer, found = self.arena.lexer, []
+            if self.is_trie(q):
+                found = [(r, spell(word, self._minimal)) for r, word in self.words_below(q)]
+            else:
+                for r in range(shape.n):
+                    text = lexer.shortest(q, lambda k, r=r: k == r)
+                    if text is not None:
+                        found.append((r, text))
+            self._spelled[q] = found
+        return found
+
+
+def _bits(mask: int) -> Iterable[int]:
+    """The places of the ones of `mask`, ascending."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
+
+
+def _groups(linked: dict[int, int]) -> list[list[int]]:
+    """Names that depend on each other, as connected components."""
+    group: dict[int, set[int]] = {}
+    for r, needs in linked.items():
+        whole = {r}
+        for j in (r, *_bits(needs)):
+            whole |= group.get(j, {j})
+        for j in whole:
+            group[j] = whole
+    return [sorted(g) for g in {id(g): g for g in group.values()}.values()]
+
+
+def _closed(group: list[int], linked: dict[int, int]) -> list[frozenset]:
+    """Subsets of a component that contain what their members depend on."""
+    out = []
+    for k in range(1 << len(group)):
+        chosen = sum(1 << r for i, r in enumerate(group) if k >> i & 1)
+        if all(linked.get(r, 0) & ~chosen == 0 for r in _bits(chosen)):
+            out.append(frozenset(_bits(chosen)))
+    return out
+
+
+def _cheapest(choices: Iterable[frozenset], texts: dict[int, Text]) -> dict[int, tuple[tuple, frozenset]]:
+    """For every size the choice of the least text."""
+    best: dict[int, tuple[tuple, frozenset]] = {}
+    for names in choices:
+        cost = sum(texts[r][0] for r in names), tuple(sorted(texts[r][1] for r in names))
+        if len(names) not in best or cost < best[len(names)][0]:
+            best[len(names)] = cost, names
+    return best
+
+
+def _in_order(shape: _Shape, texts: dict[int, Text], wanted: dict[int, Text],
+              most: int) -> list[tuple[dict[int, Text], int]]:
+    """The least choices of k names, for k up to `most`, that are written in document order with those wanted."""
+    best: list[Optional[tuple[int, bytes, tuple[int, ...]]]] = [(0, b"", ())] + [None] * most
+    for r in sorted([*texts, *wanted], key=shape.place.__getitem__, reverse=True):
+        data = (wanted.get(r) or texts[r])[1] + b","
+        if r in wanted:
+            best = [b and (len(data) + b[0], data + b[1], b[2]) for b in best]
+            continue
+        for k in range(most, 0, -1):
+            tail = best[k - 1]
+            if tail is not None:
+                option = len(data) + tail[0], data + tail[1], (r, *tail[2])
+                if best[k] is None or option < best[k]:
+                    best[k] = option
+    return [({r: texts[r] for r in b[2]}, k) for k, b in enumerate(best) if b is not None]
