@@ -170,10 +170,19 @@ class Completions:
         return min([self._context(m) for m in self._members(c)])
 
     def _context(self, c: int) -> Text:
-        text = self._contexts.get(c)
-        if text is None:
-            text = self._contexts[c] = self._complete(c)
-        return text
+        known = self._contexts
+        pending = [c]
+        while c not in known:       # the outermost first: contexts nest deeper than Python's stack
+            at = pending[-1]
+            parent = int(self.arena.pool("ctx")[at * sk.CTX_W + 3])
+            outer = [m for m in self._members(parent) if m not in known and m != at]
+            if outer and at:
+                pending += outer
+            else:
+                known[at] = self._complete(at)
+                while pending and pending[-1] in known:
+                    pending.pop()
+        return known[c]
 
     def _complete(self, c: int) -> Text:
         """The shortest completion from context `c`, white space done."""

@@ -118,7 +118,15 @@ def _schema_list(site: Site, keyword: str, value: Any) -> Any:
 def _map(site: Site, keyword: str, value: Any) -> dict:
     if not isinstance(value, dict):
         raise _bad(site, keyword, "an object", value)
+    _check_names(site, keyword, value)
     return value
+
+
+def _check_names(site: Site, keyword: str, value: dict) -> None:
+    try:
+        "".join(value)          # a fast way to ask whether all names are strings
+    except TypeError:
+        raise _bad(site, keyword, "an object whose names are strings", list(value)) from None
 
 
 def _names(site: Site, keyword: str, value: Any) -> tuple:
@@ -300,7 +308,7 @@ def _unique_items(f: Facts, v: Any, site: Site) -> None:
 # -- objects ----------------------------------------------------------------------------
 
 def _properties(f: Facts, v: Any, site: Site) -> None:
-    f.properties = v if type(v) is dict else _map(site, "properties", v)
+    f.properties = _map(site, "properties", v)
     f.obj = True
 
 

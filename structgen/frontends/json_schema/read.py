@@ -100,6 +100,8 @@ def load_schema(path: Union[str, Path], notes: Optional[list[str]] = None) -> Un
         data = Path(path).read_bytes()
     except OSError as err:
         raise SchemaError(f"cannot read the schema file {str(path)!r}: {err.strerror or err}") from None
+    except ValueError as err:   # a NUL in the name
+        raise SchemaError(f"{str(path)!r:.100} is neither JSON text nor a path: {err}") from None
     return parse_schema(data, notes)
 
 
