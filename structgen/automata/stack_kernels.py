@@ -35,7 +35,7 @@ from .lexer_states import _trie as trie_position
 
 #: sha256 of lexer_kernels.py, whose code is compiled into the kernels here; numba's
 #: on-disk cache sees only this file, so it must change when that one does (a test checks).
-DEPENDS_ON = "2f2e93a043c7bfa820b98645eefc7d025a57b74e0bf7d329ae0c9bae080e5ad0"
+DEPENDS_ON = "8818bda771ef2188450519598a790f8164c9de28f1508ef10c7c9cd0e94dc54c"
 
 # ---- results
 DEAD, NEED_PY, FUEL, MULTI = -1, -2, -3, -4

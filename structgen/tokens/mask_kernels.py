@@ -33,7 +33,7 @@ from ..automata.stack_kernels import (
     TRIE_BASE, lexeme_label, mix, need, next_bytes, np_empty, piece_label, piece_step, plain_byte, popcount, trie_position, projection, put_slot, size_of, stack_call, st32, st64)
 
 #: sha256 of the kernel files compiled into this one (see automata/stack_kernels.py).
-DEPENDS_ON = "236cd0ce5f32e114671d84dfaeaddfa5a34c0202d83057c99ba16ed26ad41e35"
+DEPENDS_ON = "085fa934d46def163cd803f22cf12b242ba152f043fd15b8f43516bbf16a7622"
 
 # ---- slots of the block that belong to masks
 (TRIE, TRIE_FIRST, TRIE_TOKENS, TRIE_TOKEN,
@@ -562,6 +562,17 @@ def region_of(e, q):
         if k < 0:
             break
         slot = (slot + 1) & mask
+    if LX_BASE <= q and q < AL_BASE:
+        # a length far away: the region of the pattern alone comes first, since it
+        # takes a row, pairs and a slot of its own
+        d = ask_lexer(e, ASK_BOUNDED, q)
+        if d >= 0:
+            r = call2(ld64(e, F_REGION_OF), e, d)
+            if r < 0:
+                return r
+            slot = mix(q, 1) & mask
+            while ld64(keys, slot * 2) >= 0:
+                slot = (slot + 1) & mask
     n = ld64(e, N_REGIONS)
     if n >= ld64(e, CAP_REGIONS) or grow_probe(mask, n):
         return need(e, ROOM_REGION, 1, 0)
