@@ -1,9 +1,11 @@
 """The syntax tree that both regular-expression parsers build.
 
 A tree denotes a language together with a few zero-width conditions.  Captures
-and greediness are gone: neither changes which strings match.  Nodes are
-immutable by convention and compare by identity; single characters and common
-classes are shared.
+are gone: they don't change which strings match.  Nor does greediness, but it
+decides *how much* a match takes where something may follow (``re.match``), so
+alternatives stand in the order written and repeats know whether they are lazy.
+Nodes are immutable by convention and compare by identity; single characters
+and common classes are shared.
 
 ``Chars.ranges`` is a sorted tuple of disjoint, non-adjacent, inclusive code
 point ranges without surrogates; ``()`` matches nothing.
@@ -47,14 +49,15 @@ class Alt:
 
 
 class Repeat:
-    """`item` from `lo` to `hi` times (`hi` None: no upper bound)."""
+    """`item` from `lo` to `hi` times (`hi` None: no upper bound), the fewest first if `lazy`."""
 
-    __slots__ = ("item", "lo", "hi")
+    __slots__ = ("item", "lo", "hi", "lazy")
 
-    def __init__(self, item: "Node", lo: int, hi: Optional[int]):
+    def __init__(self, item: "Node", lo: int, hi: Optional[int], lazy: bool = False):
         self.item = item
         self.lo = lo
         self.hi = hi
+        self.lazy = lazy
 
 
 class Begin:

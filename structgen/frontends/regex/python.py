@@ -92,7 +92,8 @@ class _Converter:
             return _class(((_c.NEGATE, None), (_c.LITERAL, value)), flags & (re.IGNORECASE | re.ASCII))
         if op is _c.MAX_REPEAT or op is _c.MIN_REPEAT:
             lo, hi, item = value
-            return Repeat(self.sequence(item, flags, depth + 1), int(lo), None if hi is _c.MAXREPEAT else int(hi))
+            return Repeat(self.sequence(item, flags, depth + 1), int(lo), None if hi is _c.MAXREPEAT else int(hi),
+                          op is _c.MIN_REPEAT)
         if op is _c.BRANCH:
             return Alt([self.sequence(item, flags, depth + 1) for item in value[1]])
         if op is _c.SUBPATTERN:
