@@ -74,6 +74,7 @@ def walk(compiled, tokens, closers, eos: int, rng: random.Random, mask, slack: i
 def main() -> int:
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--schemas", type=int, default=1000, help="at least this many, spread over the files")
+    p.add_argument("--skip", type=int, default=0, help="leave out that many of them (to run in parts)")
     p.add_argument("--walks", type=int, default=20)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--files", help="only these stems, separated by commas")
@@ -105,6 +106,9 @@ def main() -> int:
             count["refused"] += 1
             continue
         taken += 1
+        if taken <= args.skip:
+            continue
+        since = time.monotonic()
         oracle = Oracle(benchdata.json.dumps(case["schema"]))
         for k in range(args.walks):
             rng = random.Random(f"{args.seed}/{path.stem}/{k}")
@@ -132,6 +136,8 @@ def main() -> int:
             else:
                 count["invalid"] += 1
                 findings.append(f"{path.stem} walk {k}: {verdict.problem}; text {text[:500]!r}")
+        if time.monotonic() - since > 5:
+            print(f"  SLOW {path.stem}: {time.monotonic() - since:.1f} s", file=sys.stderr, flush=True)
         if taken % 100 == 0:
             print(f"  {taken} schemas, {dict(count)}, {time.monotonic() - started:.0f} s", file=sys.stderr)
     for line in findings[:60]:

@@ -27,6 +27,7 @@ from ..grammar.ir import JsonGrammar, TextGrammar
 from ..tokens import mask_kernels as mk
 from ..tokens.tables import CHUNK_ROWS, TokenTables
 from . import stack_kernels as sk
+from .keys_left import many, some_left
 from .lexer import Lexer
 from .lowering import Lowering
 
@@ -265,6 +266,8 @@ class Arena:
                 self._grow("pair_labels", 4096)
         elif what == mk.ROOM_AFTER:
             self._grow_after()
+        elif what == sk.NEED_KEY:
+            self._count_keys(a)
         elif what == sk.NEED_XTEXT:
             self._note_text(a)
         elif what == sk.NEED_XSET:
@@ -351,6 +354,12 @@ class Arena:
         self.block[sk.X_COUNT] = n + 1
         if ident == len(self._texts) - 1:
             self._text_list = list(self._texts)
+
+    def _count_keys(self, record: int) -> None:
+        """Answer `keys_left` for a key record."""
+        _, extra, seen, _ = self.pool("keys")[record * sk.KEY_W:(record + 1) * sk.KEY_W].tolist()
+        some = many(self.lexer, extra) if seen < 0 else some_left(self.lexer, extra, seen)
+        self.pool("keys")[record * sk.KEY_W + sk.K_LEFT] = sk.LEFT_SOME if some else sk.LEFT_NONE
 
     def _make_xset(self, x: int, text: int) -> None:
         """Extend set `x` of seen extra keys by a text; literal automaton included."""

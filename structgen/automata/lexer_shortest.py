@@ -6,7 +6,8 @@ chosen completion is the chosen completion of the state it has reached.
 
 Any-string states and literal tries are answered directly (in time linear in
 the words below the node), everything else by breadth-first search in a kernel
-(about 2 us a state), with answers memoised by state.
+(about 2 us a state), with answers memoised by state, and for long ones by
+every state on the way.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["shortest", "spell"]
 
+#: States that a search may open while it looks for ones with a known completion.
+MAX_JOIN = 300
 _SHORT = {8: b"\\b", 9: b"\\t", 10: b"\\n", 12: b"\\f", 13: b"\\r", 0x22: b'\\"', 0x5C: b"\\\\"}
 
 
@@ -61,15 +64,20 @@ def shortest(lexer: "Lexer", q: int, allowed: Optional[Callable[[int], bool]] = 
 
     Ties are broken by byte order.  ``allowed(label)`` defaults to every label.
     """
-    if allowed is None:
-        found = lexer.shortest_memo.get(q)
-        if found is None:
-            found = lexer.shortest_memo[q] = _find(lexer, q, lambda label: True)
-        return found
-    return _find(lexer, q, allowed)
+    if allowed is not None:
+        return _find(lexer, q, allowed, False)
+    found = lexer.shortest_memo.get(q)
+    if found is None:
+        found = lexer.shortest_memo[q] = _find(lexer, q, _any_label, True)
+    return found
 
 
-def _find(lexer: "Lexer", q: int, allowed) -> Optional[bytes]:
+def _any_label(label: int) -> bool:
+    return True
+
+
+def _find(lexer: "Lexer", q: int, allowed, every: bool) -> Optional[bytes]:
+    """`shortest` without looking it up; `every` label is allowed, or only some."""
     minimal = lexer.escapes == "minimal"
     if q < K.LX_BASE:
         return _tail(False, q if q < 16 else q - 32) if allowed(1) else None
@@ -80,8 +88,8 @@ def _find(lexer: "Lexer", q: int, allowed) -> Optional[bytes]:
         return _tail(minimal, q & 31) + b" " * lo if allowed(label) else None
     record = lexer.table("S")[8 * (q - K.LX_BASE):][:8]
     if record[K.S_KIND] & 0xFF == K.K_ESC:
-        return _out_of_escape(lexer, int(record[K.S_DATA]), int(record[K.S_LEN]), allowed, minimal)
-    return _search(lexer, q, allowed)
+        return _out_of_escape(lexer, int(record[K.S_DATA]), int(record[K.S_LEN]), allowed, every, minimal)
+    return _search(lexer, q, allowed, every)
 
 
 def _word(lexer: "Lexer", q: int, allowed, minimal: bool) -> Optional[bytes]:
@@ -146,7 +154,7 @@ def _points(lexer: "Lexer", base: int, lo: int, hi: int, out: dict[int, int]) ->
                 expand(t, first, left)
 
 
-def _out_of_escape(lexer: "Lexer", base: int, e: int, allowed, minimal: bool) -> Optional[bytes]:
+def _out_of_escape(lexer: "Lexer", base: int, e: int, allowed, every: bool, minimal: bool) -> Optional[bytes]:
     """Every way to finish the escape `e` (see ``_esc_step``), then the best completion."""
     phase, k, v, high = e & 7, e >> 3 & 3, e >> 5 & 0xFFFF, e >> 24
     ways: list[tuple[bytes, int]] = []
@@ -181,13 +189,13 @@ def _out_of_escape(lexer: "Lexer", base: int, e: int, allowed, minimal: bool) ->
         ways = [((lead + f"{0xDC00 + (cp & 0x3FF):04X}"[typed:]).encode(), t) for t, cp in found.items()]
     best = None
     for text, t in ways:
-        rest = _find(lexer, t, allowed) if t >= 0 else None
+        rest = None if t < 0 else shortest(lexer, t) if every else _find(lexer, t, allowed, False)
         if rest is not None and (best is None or (len(text + rest), text + rest) < (len(best), best)):
             best = text + rest
     return best
 
 
-def _search(lexer: "Lexer", q: int, allowed) -> Optional[bytes]:
+def _search(lexer: "Lexer", q: int, allowed, every: bool) -> Optional[bytes]:
     """Breadth-first search over row states."""
     cap, verdict = 1 << 10, np.zeros(16, np.uint8)
     while True:
@@ -195,6 +203,10 @@ def _search(lexer: "Lexer", q: int, allowed) -> Optional[bytes]:
         args = np.array([address(queue), cap, address(seen), 2 * cap - 1, address(verdict), len(verdict), q], np.int64)
         r = lexer.call(K.O_SHORTEST, address(args))
         if r == -4:
+            if every and cap == 1 << 10:
+                found = _join(lexer, q)
+                if found is not None:
+                    return found
             cap *= 4
             if cap > 1 << 22:
                 raise LimitError("the shortest completion of a string is too far away", place="shortest completion",
@@ -209,6 +221,61 @@ def _search(lexer: "Lexer", q: int, allowed) -> Optional[bytes]:
         else:
             out = bytearray()
             while r > 0:
+                if every and cap > 1 << 10:         # a suffix is the shortest completion of where it starts
+                    lexer.shortest_memo[int(queue[3 * r])] = bytes(out[::-1])
                 out.append(int(queue[3 * r + 2]))
                 r = int(queue[3 * r + 1])
             return bytes(out[::-1])
+
+
+def _join(lexer: "Lexer", q: int) -> Optional[bytes]:
+    """The shortest completion, if every way to it soon meets states whose completions are known.
+
+    For long completions, such as those ``minLength`` asks for: searched once from the
+    start, then met again a few bytes behind any other state.
+    """
+    known, seen, left = lexer.shortest_memo, {q}, MAX_JOIN
+    best: Optional[bytes] = None
+    level = [(b"", q)]
+    while level:
+        unknown = []
+        for text, state in level:
+            rest = known.get(state)
+            if rest is None and lexer.label(state) >= 0:
+                rest = b""
+            if rest is None:
+                unknown.append((text, state))
+            elif best is None or (len(text) + len(rest), text + rest) < (len(best), best):
+                best = text + rest
+        level = []
+        for text, state in unknown:
+            if best is not None and (len(text) + _least(lexer, state), text) >= (len(best), best[:len(text)]):
+                continue                # cannot be shorter, nor as short and less
+            left -= 1
+            if left < 0:
+                return None
+            for b, t in enumerate(lexer.row(state)):
+                if t >= 0 and t not in seen:
+                    seen.add(t)
+                    level.append((text + bytes((b,)), t))
+    return best
+
+
+def _least(lexer: "Lexer", q: int) -> int:
+    """A lower bound on the bytes missing at `q`: what a minimum length still asks for."""
+    if not K.LX_BASE <= q < K.AL_BASE:
+        return 0
+    record = lexer.table("S")[8 * (q - K.LX_BASE):][:8]
+    if record[K.S_KIND] & 0xFF != K.K_PROD:
+        return 0
+    pool, at = lexer.table("P"), int(record[K.S_DATA])
+    machine = lexer.table("M")[16 * (int(record[K.S_KIND]) >> 8):][:16]
+    if machine[K.M_NCLAUSES] != 1:
+        return 0
+    comps, clause = int(machine[K.M_COMPS]), int(machine[K.M_CLAUSES])
+    least = 0
+    for literal in pool[clause + 1:clause + 1 + int(pool[clause])].tolist():
+        value = int(pool[at + 1 + (literal >> 1)])
+        if literal & 1 and pool[comps + (literal >> 1)] == K.C_LENGTH and value >= 0:
+            least = max(least, value >> 31)
+    return least

@@ -30,7 +30,9 @@ from numba import cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .lexer_kernels import AL_BASE, B_MINIMAL, B_VO, B_W8, B_WH, B_WW, TRIE_BASE, lx_anylen, lx_bounded, lx_label, lx_range, lx_range2, lx_rep, lx_step
+from .lexer_kernels import (  # noqa: F401 (the kernels of masks take AL_BASE from here)
+    AL_BASE, B_MINIMAL, B_VO, B_W8, B_WH, B_WW, TRIE_BASE, lx_anylen, lx_bounded, lx_label, lx_range, lx_range2, lx_rep,
+    lx_step)
 from .lexer_states import _trie as trie_position
 
 #: sha256 of lexer_kernels.py, whose code is compiled into the kernels here; numba's
@@ -76,6 +78,7 @@ F_FINISH = 168
 # ---- needs
 (ROOM_CTX, ROOM_OPS, ROOM_BITS, ROOM_SETS, ROOM_KEYS, ROOM_OUT, NEED_NODE, NEED_LEXER,
  NEED_XTEXT, NEED_XSET, ROOM_ROWS, ROOM_MEMO, ROOM_REGION, ROOM_PENDING) = range(1, 15)
+NEED_KEY = 25
 
 # ---- record layouts
 NODE_W, ARR_W, OBJ_W, CTX_W, OP_W, KEY_W, SET_W, X_W = 8, 6, 20, 8, 8, 4, 4, 2
@@ -85,7 +88,9 @@ NODE_W, ARR_W, OBJ_W, CTX_W, OP_W, KEY_W, SET_W, X_W = 8, 6, 20, 8, 8, 4, 4, 2
  O_NODES, O_POS, O_RANK, O_REQ, O_LIVE, O_DEPS, O_MIN, O_MAX, O_CAP, O_SUFFIX, O_NEXT) = range(20)
 (C_KIND, C_A, C_B, C_PARENT, C_DEPTH, C_PROJ) = range(6)
 (P_OBJ, P_REG, P_CNT, P_X, P_ALLOWED, P_EXT, P_CLOSE, P_PROJ) = range(8)
-(K_NAMES, K_EXTRA, K_SEEN) = range(3)
+(K_NAMES, K_EXTRA, K_SEEN, K_LEFT) = range(4)
+#: K_LEFT: are there undeclared keys left that were not there before?
+LEFT_SOME, LEFT_NONE = 1, 2
 (S_OFF, S_LEN, S_PROJ) = range(3)
 
 
@@ -918,9 +923,35 @@ def key_record(e, names, extra, seen):
     st32(r, K_NAMES, names)
     st32(r, K_EXTRA, extra)
     st32(r, K_SEEN, seen)
+    st32(r, K_LEFT, 0)
     st64(e, N_KEYS, n + 1)
     st32(table, slot, n + 1)
     return KEY_BASE + n
+
+
+@njit(**_OPT)
+def keys_left(e, extra, seen):
+    """Do words of `extra` remain that are not in `seen`?  LEFT_SOME, LEFT_NONE or NEED_PY.
+
+    What the key automaton admits from its start never runs out, but where a
+    prefix has few continuations they may all have been there.  The answer is
+    kept in the key record; the record without `seen` says LEFT_NONE where so
+    few words remain that it takes a look at those seen.
+    """
+    if extra < LX_BASE or ask_lexer(e, ASK_REP, extra) < LX_BASE:
+        return LEFT_SOME
+    for k in range(2):
+        q = key_record(e, -1, extra, seen if k else -1)
+        if q < 0:
+            return q
+        left = ld32(ld64(e, KEYS) + (q - KEY_BASE) * (KEY_W * 4), K_LEFT)
+        if left == 0:
+            return need(e, NEED_KEY, q - KEY_BASE, 0)
+        if left == LEFT_SOME:
+            return LEFT_SOME
+        if seen < 0:
+            break
+    return LEFT_NONE
 
 
 # ------------------------------------------------------------------ structure
@@ -1240,6 +1271,15 @@ def key_step(e, q, c, b, at):
         seen = piece_step(e, seen, b)
         if seen < DEAD:
             return seen
+    if extra >= LX_BASE and (seen >= 0 or at < 0):
+        left = keys_left(e, extra, seen)
+        if left < 0:
+            return left
+        if left == LEFT_NONE:
+            if seen >= 0:
+                extra, seen = -1, -1
+            else:               # on a walk: keys that the projection of the context forgets may matter
+                st64(e, TOUCHED, 1)
     if names < 0 and extra < 0:
         return DEAD
     lo, hi, lo2, hi2 = 0, 0, 0, 0

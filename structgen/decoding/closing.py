@@ -172,10 +172,11 @@ class Closing:
                 if limit < 2 * peak + 64 and not self._estimated.is_text:
                     self._apply(~self._pieces.spanning, address, words)
                 return
-            row = np.zeros(arena.tables.words, np.int64)
+            row = ~self._pieces.spanning
             threads = self._threads(state)
-            self._peaks[state] = max([self._narrow(t, len(threads) == 1, limit, row) for t in threads])
-            row &= ~self._pieces.spanning
+            fits = np.zeros((len(threads), row.size), np.int64)
+            self._peaks[state] = max([self._narrow(t, len(threads) == 1, limit, r) for t, r in zip(threads, fits)])
+            row &= np.bitwise_or.reduce(fits)
         for t in self.vocabulary.eos_ids:
             row[t >> 6] |= np.int64(np.uint64(1 << (t & 63)).view(np.int64))
         self._apply(row, address, words)

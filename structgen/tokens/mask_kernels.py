@@ -26,14 +26,14 @@ from numba import njit
 
 from ..automata.stack_kernels import (
     AL_BASE, ANY_KEY, ARR_START, ASK_ANYLEN, ASK_BOUNDED, ASK_RANGE, ASK_RANGE2, ASK_REP, BITS, BLOCK_SIZE, CTX, CTX_W, C_A, C_KIND, C_PARENT, DEAD, F_CLOSE, F_FINISH, F_ITEM, F_ROW,
-    F_STEP, MAY_START, KEYS, KEY_BASE, KEY_W, K_EXTRA, K_NAMES, K_SEEN, LOW, LX_BASE, MULTI, MUST_SPACE, NATIVE, NEED, NEED_LEXER,
+    F_STEP, MAY_START, KEYS, KEY_BASE, KEY_W, K_EXTRA, K_NAMES, K_SEEN, LEFT_NONE, LOW, LX_BASE, MULTI, MUST_SPACE, NATIVE, NEED, NEED_LEXER,
     LEXER, NEED_NODE, NODE, NODE_W, N_NUM, N_OUT, N_READY, N_STATIC, OPS, OP_W, OUT, P_EXT, QUOTE, RAW_BASE, ROOM_MEMO,
     ROOM_PENDING, ROOM_REGION, ROOM_ROWS, SET_BASE, SHIFT, STATIC, TOUCHED, VALUE, WS, WSX_BASE, X_COUNT,
-    any_allowed, ask_lexer, call1, call2, call4, call5, call6, call7, call8, can_end, emit, expand, gap, grow_probe, intern_bits, ld16, ld32, ld64, ld8,
+    any_allowed, ask_lexer, call1, call2, call4, call5, call6, call7, call8, can_end, emit, expand, gap, grow_probe, intern_bits, keys_left, key_record, ld16, ld32, ld64, ld8,
     TRIE_BASE, lexeme_label, mix, need, next_bytes, np_empty, piece_label, piece_step, plain_byte, popcount, trie_position, projection, put_slot, size_of, stack_call, st32, st64)
 
 #: sha256 of the kernel files compiled into this one (see automata/stack_kernels.py).
-DEPENDS_ON = "085fa934d46def163cd803f22cf12b242ba152f043fd15b8f43516bbf16a7622"
+DEPENDS_ON = "c9c639659c8a5466364338be57d50f5dc14c688e4db38b89b673fba35e72892d"
 
 # ---- slots of the block that belong to masks
 (TRIE, TRIE_FIRST, TRIE_TOKENS, TRIE_TOKEN,
@@ -820,17 +820,19 @@ def fix_below(e, i, end, names, seen, extra, c, dst):
     """`key_fix` for the trie nodes i..end-1, whole subtrees of the root."""
     nodes, first, tokens = ld64(e, TRIE), ld64(e, TRIE_FIRST), ld64(e, TRIE_TOKENS)
     deepest = 64
-    ns, ss = np_empty(deepest), np_empty(deepest)
-    ns[0], ss[0] = names, seen
+    ns, ss, xs = np_empty(deepest), np_empty(deepest), np_empty(deepest)
+    ns[0], ss[0], xs[0] = names, seen, -1
+    if seen >= 0 and extra >= LX_BASE and ask_lexer(e, ASK_REP, extra) >= LX_BASE:
+        xs[0] = extra           # behind some prefixes no key may be left
     while i < end:
         v = ld64(nodes, i)
         b, d, size = v & 255, (v >> 8) & 0xFFFF, v >> 24
         if d + 1 >= deepest:
             deepest *= 2
-            ns2, ss2 = np_empty(deepest), np_empty(deepest)
+            ns2, ss2, xs2 = np_empty(deepest), np_empty(deepest), np_empty(deepest)
             for k in range(d):
-                ns2[k], ss2[k] = ns[k], ss[k]
-            ns, ss = ns2, ss2
+                ns2[k], ss2[k], xs2[k] = ns[k], ss[k], xs[k]
+            ns, ss, xs = ns2, ss2, xs2
         n, s = ns[d - 1], ss[d - 1]
         if b == QUOTE:
             name_label, dup = -1, -1
@@ -864,7 +866,20 @@ def fix_below(e, i, end, names, seen, extra, c, dst):
             s = piece_step(e, s, b)
             if s < DEAD:
                 return s
-        if n < 0 and s < 0:
+        x, spent = -1, False
+        if s >= 0 and xs[d - 1] >= 0:
+            x = piece_step(e, xs[d - 1], b)
+            if x < DEAD:
+                return x
+            if x >= 0:
+                left = keys_left(e, x, s)
+                if left < 0:
+                    return left
+                spent = left == LEFT_NONE
+        if spent:
+            for k in range(ld32(first, i), ld32(first, i + size)):
+                clear_bit(dst, ld32(tokens, k))
+        if n < 0 and (s < 0 or spent):
             i += size
             continue
         if n >= 0 and extra >= LX_BASE:     # may go on as a declared key where no other may
@@ -873,7 +888,9 @@ def fix_below(e, i, end, names, seen, extra, c, dst):
             op = ld32(ld64(e, CTX) + c * (CTX_W * 4), C_A)
             if any_allowed(e, op, lo, hi) or any_allowed(e, op, lo2, hi2):
                 set_tokens(dst, first, tokens, i, i + 1)
-        ns[d], ss[d] = n, s
+        if spent:
+            s = -1
+        ns[d], ss[d], xs[d] = n, s, x
         i += 1
     return 0
 
