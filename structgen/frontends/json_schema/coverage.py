@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...grammar.ir import CoverageEntry
-from .documents import pointer_of
+from .documents import Dialect, pointer_of
 from .keywords import ANNOTATIONS, KEYWORDS, TABLES
 
 if TYPE_CHECKING:
@@ -27,16 +27,17 @@ def coverage_of(g: "SchemaGrammar") -> list[CoverageEntry]:
     for res in list({id(r): r for r in g.docs.all_resources()}.values()):
         for site in list(res.sites.values()):
             if (site.form is not None or site.node != -2) and isinstance(site.schema, dict) and site.res is res:
-                _entries(g, site.schema, res.draft, site.pointer, relaxed, out)
+                _entries(g, site.schema, res.dialect, site.pointer, relaxed, out)
     for schema, parent, path in g.bare:
-        _entries(g, schema, parent.res.draft, pointer_of(parent, *path), relaxed, out)
+        _entries(g, schema, parent.res.dialect, pointer_of(parent, *path), relaxed, out)
     return list(dict.fromkeys(out))
 
 
-def _entries(g: "SchemaGrammar", schema: dict, draft: int, place: str, relaxed: set, out: list) -> None:
+def _entries(g: "SchemaGrammar", schema: dict, dialect: Dialect, place: str, relaxed: set, out: list) -> None:
     from .own_keywords import format_language
+    draft = dialect if isinstance(dialect, int) else dialect[0]
     hidden = draft <= 7 and "$ref" in schema
-    table = TABLES[draft]
+    table = TABLES[dialect]
     for keyword, value in schema.items():
         pointer = f"{place}/{_escape(keyword)}"
         if hidden and keyword != "$ref":
@@ -56,7 +57,8 @@ def _entries(g: "SchemaGrammar", schema: dict, draft: int, place: str, relaxed: 
         elif keyword in ANNOTATIONS:
             status, note = "annotation", ""
         elif keyword in _VOCABULARY:
-            status, note = "annotation", "not a keyword in this draft"
+            status, note = "annotation", ("not a keyword in this draft" if isinstance(dialect, int)
+                                          else "not in the vocabularies of this metaschema")
         else:
             status, note = "annotation", "unknown keyword"
         out.append(CoverageEntry(pointer, keyword, status, note))

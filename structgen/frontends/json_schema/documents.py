@@ -7,6 +7,18 @@ gives the same object.  :class:`Documents` resolves references: JSON Pointers
 with both escapings, ``$id``/``id`` bases, ``$anchor``, a registry the user
 gives, and the published metaschemas.  Nothing is ever fetched.
 
+``$dynamicRef`` and ``$recursiveRef`` mean different things on different ways to
+a schema: which resource was entered first counts.  A schema that has them is
+read with *views*: a resource as seen where certain dynamic anchors are taken
+(name -> the schema first met), with sites of its own.  Entering a resource adds
+its anchors where their names are free, so views are finitely many, and lowering
+two views of one schema is lowering two schemas.  Other schemas never pay for
+this: the first dynamic reference met raises :class:`DynamicScope`, and the
+schema is read again with views.
+
+A metaschema of the user's own (``$schema`` names an entry of the registry) may
+choose vocabularies; a resource's *dialect* says which keywords it has.
+
 The search for embedded ``$id`` and for anchors walks a document once, and only
 when some reference needs it.
 """
@@ -16,9 +28,13 @@ from __future__ import annotations
 from typing import Any, Iterator, Mapping, Optional, Union
 from urllib.parse import unquote, urldefrag, urljoin
 
-from ...errors import SchemaError, UnsupportedSchema
+from ...errors import LimitError, SchemaError, UnsupportedSchema
 
-__all__ = ["Site", "Resource", "Documents", "pointer_of", "short", "draft_of", "DRAFTS"]
+__all__ = ["Site", "Resource", "Documents", "DynamicScope", "Dialect", "pointer_of", "short", "draft_of", "DRAFTS",
+           "MAX_VIEWS"]
+
+#: a draft, or a draft and the vocabularies a metaschema chose of it
+Dialect = Union[int, tuple[int, frozenset[str]]]
 
 #: the drafts understood, as they are numbered in this package
 DRAFTS = {
@@ -30,6 +46,21 @@ DRAFTS = {
     "https://json-schema.org/draft/2020-12/schema": 2020,
 }
 DEFAULT_DRAFT = 2020
+#: views one schema may have
+MAX_VIEWS = 2000
+
+#: vocabularies by the last part of their URI, as the keyword table names them
+_VOCABULARIES = {
+    2019: {"core": ("core",), "applicator": ("applicator", "unevaluated"), "validation": ("validation",),
+           "meta-data": (), "format": ("format",), "content": ()},
+    2020: {"core": ("core",), "applicator": ("applicator",), "unevaluated": ("unevaluated",),
+           "validation": ("validation",), "meta-data": (), "format-annotation": ("format",),
+           "format-assertion": ("format",), "content": ()},
+}
+
+
+class DynamicScope(Exception):
+    """A dynamic reference was met while reading without views."""
 
 #: keywords whose value is one schema, a list of schemas, or a map of schemas
 _ONE = ("additionalItems", "additionalProperties", "contains", "else", "if", "items", "not",
@@ -39,18 +70,30 @@ _MAP = ("$defs", "definitions", "dependencies", "dependentSchemas", "patternProp
 
 
 class Resource:
-    """A schema with a base URI of its own, relative to that of `parent` (a URI or a resource)."""
+    """A schema with a base URI of its own, relative to that of `parent` (a URI or a resource).
 
-    __slots__ = ("own", "parent", "draft", "sites", "refs", "anchors", "site", "_uri")
+    A view is a resource whose `base` is the resource seen, `scope` the dynamic
+    anchors taken there; else `base` is the resource itself and `scope` None.
+    """
 
-    def __init__(self, own: str, parent: Union[str, "Resource"], draft: int):
+    __slots__ = ("own", "parent", "draft", "dialect", "sites", "refs", "anchors", "dynamic", "site", "_uri",
+                 "base", "scope", "views")
+
+    def __init__(self, own: str, parent: Union[str, "Resource"], dialect: Dialect,
+                 base: Optional["Resource"] = None):
         self.own = own
         self.parent = parent
-        self.draft = draft
+        self.dialect = dialect
+        self.draft: int = dialect if isinstance(dialect, int) else dialect[0]
         self.sites: dict[int, Site] = {}
         self.refs: dict[str, Site] = {}
         self.anchors: Optional[dict[str, Site]] = None
+        #: dynamic anchors by name; a recursive anchor (2019-09) has the name ""
+        self.dynamic: dict[str, Site] = {}
         self._uri: Optional[str] = None
+        self.base = self if base is None else base
+        self.scope: Optional[frozenset[tuple[str, Site]]] = None
+        self.views: dict[frozenset[tuple[str, Site]], Resource] = {}
 
     @property
     def uri(self) -> str:
@@ -129,22 +172,67 @@ def draft_of(schema: Any, default: int) -> int:
 
 
 class Documents:
-    """All schemas one lowering can see."""
+    """All schemas one lowering can see; with `dynamic` they are read in views."""
 
-    def __init__(self, schema: dict, registry: Optional[Mapping[str, Any]]):
+    def __init__(self, schema: dict, registry: Optional[Mapping[str, Any]], dynamic: bool = False):
         self.registry = registry or {}
-        self.draft = draft_of(schema, DEFAULT_DRAFT)
+        self._dialects: dict[str, Optional[Dialect]] = {}
+        dialect = self.dialect_of(schema, DEFAULT_DRAFT)
+        self.draft: int = dialect if isinstance(dialect, int) else dialect[0]
+        self.dynamic = dynamic
+        self._views = 0
         self.resources: dict[str, Resource] = {}
         self._parts: dict[int, Resource] = {}      # id(dict) -> embedded resource
         self._unnamed: list[Resource] = []         # not in `resources` under their own URI yet
         self._pending: list[Resource] = []         # resources not searched for embedded ones yet
         self._keep: list[Any] = []
-        self.root = self._document("", schema, self.draft)
+        self.root = self._document("", schema, dialect)
+        if dynamic:
+            self.root = self._view(self.root, frozenset())
+
+    # -- dialects --------------------------------------------------------------------
+
+    def dialect_of(self, schema: Any, default: Dialect) -> Dialect:
+        """What ``$schema`` makes of a schema; metaschemas may stand in the registry."""
+        uri = schema.get("$schema") if isinstance(schema, dict) else None
+        if uri is None:
+            return default
+        draft = draft_of(schema, 0)
+        if draft:
+            return draft
+        uri = uri.rstrip("#")
+        if uri not in self._dialects:
+            self._dialects[uri] = None          # a metaschema may describe itself
+            self._dialects[uri] = self._described(uri)
+        found = self._dialects[uri]
+        return default if found is None else found
+
+    def _described(self, uri: str) -> Optional[Dialect]:
+        meta = self.registry.get(uri, self.registry.get(uri + "#"))
+        if not isinstance(meta, dict):
+            return None
+        dialect = self.dialect_of(meta, DEFAULT_DRAFT)
+        draft = dialect if isinstance(dialect, int) else dialect[0]
+        chosen = meta.get("$vocabulary")
+        if draft < 2019 or not isinstance(chosen, dict):
+            return draft
+        known = _VOCABULARIES[draft]
+        names: set[str] = {"core"}
+        for name, needed in chosen.items():
+            parts = known.get(name.rpartition("/vocab/")[2]) if name.startswith(
+                "https://json-schema.org/draft/") else None
+            if parts is not None:
+                names.update(parts)
+            elif needed:
+                raise UnsupportedSchema(f"the metaschema {uri} needs the vocabulary {name}, which is not known",
+                                        pointer="#/$schema", keyword="$vocabulary")
+        return draft, frozenset(names)
 
     # -- resources -------------------------------------------------------------------
 
-    def _document(self, uri: str, schema: dict, draft: int) -> Resource:
-        res = Resource(self._own_id(schema, draft) or "", uri, draft)
+    def _document(self, uri: str, schema: dict, dialect: Dialect) -> Resource:
+        draft = dialect if isinstance(dialect, int) else dialect[0]
+        res = Resource(self._own_id(schema, draft) or "", uri, dialect)
         res.site = res.sites[id(schema)] = Site(schema, None, () if not self._keep else ("",), res)
         self._keep.append(schema)
         self._parts[id(schema)] = res
@@ -168,12 +256,55 @@ class Documents:
             return parent
         res = self._parts.get(id(schema))
         if res is None:
-            draft = draft_of(schema, parent.draft)
-            res = Resource(own, parent, draft)
+            res = Resource(own, parent.base, self.dialect_of(schema, parent.dialect))
+            if parent.scope is not None:
+                site = Site(schema, site.parent, site.path, res)
             res.site = res.sites[id(schema)] = site
             self._parts[id(schema)] = res
             self._unnamed.append(res)
-        return res
+        return res if parent.scope is None else self._view(res, parent.scope)
+
+    # -- views -----------------------------------------------------------------------
+
+    def _view(self, res: Resource, scope: frozenset) -> Resource:
+        """`res` as seen where the dynamic anchors in `scope` are taken, itself entered."""
+        base = res.base
+        self._anchors(base)
+        taken = dict(scope)
+        scope |= {(name, site) for name, site in base.dynamic.items() if name not in taken}
+        view = base.views.get(scope)
+        if view is None:
+            self._views += 1
+            if self._views > MAX_VIEWS:
+                raise LimitError(f"more than {MAX_VIEWS} combinations of dynamic anchors",
+                                 place="views of schemas with $dynamicRef", limit=MAX_VIEWS)
+            view = base.views[scope] = Resource(base.own, base.parent, base.dialect, base)
+            view.scope = scope
+            view.site = self._seen(base.site, view)
+        return view
+
+    @staticmethod
+    def _seen(site: Site, view: Resource) -> Site:
+        """The site of a view that stands where `site` does."""
+        found = view.sites.get(id(site.schema))
+        if found is None:
+            found = Site(site.schema, site.parent, site.path, view)
+            if type(site.schema) is dict:
+                view.sites[id(site.schema)] = found
+        return found
+
+    def resolve_dynamic(self, site: Site, ref: Any, keyword: str) -> Site:
+        """The target of a ``$dynamicRef`` or ``$recursiveRef`` at `site`."""
+        if not self.dynamic:
+            raise DynamicScope
+        found = self.resolve(site, ref, keyword)
+        name = "" if keyword == "$recursiveRef" else unquote(ref.partition("#")[2])
+        anchor = found.res.base.dynamic.get(name)
+        if anchor is None or anchor.schema is not found.schema or not name and keyword == "$dynamicRef":
+            return found        # not a dynamic anchor, so the reference is a plain one
+        assert found.res.scope is not None
+        first = dict(found.res.scope)[name]
+        return self._seen(first, self._view(first.res, found.res.scope))
 
     def site(self, schema: dict, parent: Site, path: tuple) -> Site:
         """The site of a subschema standing at `path` below `parent`."""
@@ -191,12 +322,12 @@ class Documents:
         return site
 
     def all_resources(self) -> list[Resource]:
-        """Every resource met so far."""
-        return list(self._parts.values())
+        """Every resource met so far, views among them."""
+        return [r for part in self._parts.values() for r in (part, *part.views.values())]
 
     # -- references ------------------------------------------------------------------
 
-    def resolve(self, site: Site, ref: Any) -> Optional[Site]:
+    def resolve(self, site: Site, ref: Any, keyword: str = "$ref") -> Site:
         """The target of a ``$ref`` at `site`; a boolean target gives a site too."""
         res = site.res
         if type(ref) is str:
@@ -204,20 +335,20 @@ class Documents:
             if found is not None:
                 return found
         else:
-            raise SchemaError("$ref must be a string", pointer=pointer_of(site, "$ref"), keyword="$ref")
-        target = res
+            raise SchemaError(f"{keyword} must be a string", pointer=pointer_of(site, keyword), keyword=keyword)
+        target = res.base
         fragment = ref[1:]
         if not ref.startswith("#"):
             try:
                 uri, fragment = urldefrag(urljoin(res.uri, ref))
             except ValueError as err:
-                raise SchemaError(f"$ref {ref!r} is not a URI reference: {err}",
-                                  pointer=pointer_of(site, "$ref"), keyword="$ref") from None
+                raise SchemaError(f"{keyword} {ref!r} is not a URI reference: {err}",
+                                  pointer=pointer_of(site, keyword), keyword=keyword) from None
             target = self._named(uri) or self._find(uri)
             if target is None:
                 raise SchemaError(
-                    f"cannot resolve $ref {ref!r}: no schema with the URI {uri!r} is known",
-                    pointer=pointer_of(site, "$ref"), keyword="$ref",
+                    f"cannot resolve {keyword} {ref!r}: no schema with the URI {uri!r} is known",
+                    pointer=pointer_of(site, keyword), keyword=keyword,
                     hint="structgen never uses the network; give the schema through registry={uri: schema}")
         if not fragment:
             found = target.site
@@ -226,11 +357,13 @@ class Documents:
         else:
             found = self._anchors(target).get(unquote(fragment))
         if found is None:
-            raise SchemaError(f"cannot resolve $ref {ref!r}: there is no such place in the schema",
-                              pointer=pointer_of(site, "$ref"), keyword="$ref")
+            raise SchemaError(f"cannot resolve {keyword} {ref!r}: there is no such place in the schema",
+                              pointer=pointer_of(site, keyword), keyword=keyword)
         if not isinstance(found.schema, (dict, bool)):
-            raise SchemaError(f"$ref {ref!r} points at {type(found.schema).__name__}, not at a schema",
-                              pointer=pointer_of(site, "$ref"), keyword="$ref")
+            raise SchemaError(f"{keyword} {ref!r} points at {type(found.schema).__name__}, not at a schema",
+                              pointer=pointer_of(site, keyword), keyword=keyword)
+        if res.scope is not None:
+            found = self._seen(found, self._view(found.res, res.scope))
         res.refs[ref] = found
         return found
 
@@ -286,15 +419,19 @@ class Documents:
             raise SchemaError(f"the registry entry {uri!r} is not a schema")
         if isinstance(schema, bool):
             schema = {} if schema else {"enum": []}
-        return self._document(uri, schema, draft_of(schema, self.draft))
+        return self._document(uri, schema, self.dialect_of(schema, self.draft))
 
     def _anchors(self, res: Resource) -> dict[str, Site]:
         if res.anchors is None:
             res.anchors = anchors = {}
+            if res.draft == 2019 and res.site.schema.get("$recursiveAnchor") is True:
+                res.dynamic[""] = res.site
             for site in self._subsites(res.site, cross=False):
                 schema = site.schema
                 if res.draft >= 2019:
                     names = [schema.get("$anchor"), schema.get("$dynamicAnchor")]
+                    if res.draft > 2019 and isinstance(names[1], str):
+                        res.dynamic.setdefault(names[1], site)
                 else:
                     name = schema.get("id" if res.draft == 4 else "$id")
                     names = [name.partition("#")[2]] if isinstance(name, str) and "#" in name else ()

@@ -55,16 +55,23 @@ class Layer:
 
 
 class ArrForm(NamedTuple):
-    """An array alternative; item i is in prefix[i], later ones in `items`."""
+    """An array alternative; item i is in prefix[i], later ones in `items`.
+
+    `marks` is used by :mod:`.evaluated` alone.
+    """
 
     prefix: tuple[int, ...] = ()
     items: int = ANY
     min: int = 0
     max: Optional[int] = None
+    marks: frozenset = frozenset()
 
 
 class ObjForm(NamedTuple):
-    """An object alternative; `keynames` are nodes that every key, as a string, is in."""
+    """An object alternative; `keynames` are nodes that every key, as a string, is in.
+
+    `marks` is used by :mod:`.evaluated` alone.
+    """
 
     layers: tuple[Layer, ...] = ()
     required: tuple[str, ...] = ()
@@ -72,6 +79,7 @@ class ObjForm(NamedTuple):
     max: Optional[int] = None
     deps: tuple[tuple[str, tuple[str, ...]], ...] = ()
     keynames: tuple[int, ...] = ()
+    marks: frozenset = frozenset()
 
 
 class Form(NamedTuple):
@@ -139,7 +147,7 @@ def _meet_arrays(a: ArrForm, b: ArrForm, conj: Callable[[int, int], int]) -> Opt
     pa, pb = a.prefix, b.prefix
     n = max(len(pa), len(pb))
     prefix = tuple(conj(pa[i] if i < len(pa) else a.items, pb[i] if i < len(pb) else b.items) for i in range(n))
-    return ArrForm(prefix, conj(a.items, b.items), lo, hi)
+    return ArrForm(prefix, conj(a.items, b.items), lo, hi, a.marks | b.marks)
 
 
 def _meet_objects(a: ObjForm, b: ObjForm) -> Optional[ObjForm]:
@@ -155,7 +163,8 @@ def _meet_objects(a: ObjForm, b: ObjForm) -> Optional[ObjForm]:
         for layer in layers:
             if layer.props.get(name) == NONE:
                 return None
-    return ObjForm(layers, required, lo, hi, _unique(a.deps + b.deps), _unique(a.keynames + b.keynames))
+    return ObjForm(layers, required, lo, hi, _unique(a.deps + b.deps), _unique(a.keynames + b.keynames),
+                   a.marks | b.marks)
 
 
 def _product(xs: tuple, ys: tuple, merge: Callable) -> tuple:

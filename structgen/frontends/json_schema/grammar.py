@@ -15,7 +15,7 @@ from typing import Any, Mapping, Optional, Union
 from ...errors import SchemaError, UnsatisfiableSchema, UnsupportedSchema
 from ...grammar.ir import ArrayAlt, CoverageEntry, Extra, JsonGrammar, Options, ValueNode
 from .coverage import coverage_of
-from .documents import Documents, Site, pointer_of
+from .documents import Documents, DynamicScope, Site, pointer_of
 from .forms import ANY, NONE, ArrForm, live_types
 from .objects import object_alt
 from .oneof import prove_disjoint
@@ -45,7 +45,7 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
 
     def __init__(self, schema: Union[dict, bool], options: Options = Options(),
                  registry: Optional[Mapping[str, Any]] = None, lenient: bool = False,
-                 overlapping: frozenset = frozenset()):
+                 overlapping: frozenset = frozenset(), dynamic: bool = False):
         super().__init__(lenient, overlapping)
         self.options = options
         self._nodes: dict[int, ValueNode] = {}
@@ -57,7 +57,7 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
             raise SchemaError(f"a schema is an object or a boolean, not {type(schema).__name__}")
         if schema is False:
             raise UnsatisfiableSchema("the schema false allows no value", pointer="#")
-        self.docs = Documents({} if schema is True else schema, registry)
+        self.docs = Documents({} if schema is True else schema, registry, dynamic)
         self.float_integers = self.docs.draft > 4
         if schema is True or not schema:
             self.root = ANY
@@ -242,8 +242,11 @@ def lower(schema: Union[dict, bool], options: Options = Options(), registry: Opt
     ('n',)
     """
     overlapping: frozenset = frozenset()
+    dynamic = False
     while True:
         try:
-            return SchemaGrammar(schema, options, registry, lenient, overlapping)
+            return SchemaGrammar(schema, options, registry, lenient, overlapping, dynamic)
+        except DynamicScope:          # read it again, now in views
+            dynamic = True
         except Overlap as found:      # rare: read it again, now with complements where branches overlap
             overlapping |= found.args[0]

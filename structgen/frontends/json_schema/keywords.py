@@ -412,9 +412,8 @@ class Keyword(NamedTuple):
 _K = Keyword
 KEYWORDS: tuple[Keyword, ...] = (
     _K("$ref", "core", _ref),
-    _K("$dynamicRef", "core", _in_place("$dynamicRef", lambda s, k, v: v), since=2020, support="refused"),
-    _K("$recursiveRef", "core", _in_place("$recursiveRef", lambda s, k, v: v), since=2019, until=2019,
-       support="refused"),
+    _K("$dynamicRef", "core", _in_place("$dynamicRef", lambda s, k, v: v), since=2020),
+    _K("$recursiveRef", "core", _in_place("$recursiveRef", lambda s, k, v: v), since=2019, until=2019),
     _K("allOf", "applicator", _in_place("allOf", _schema_list)),
     _K("anyOf", "applicator", _in_place("anyOf", _schema_list)),
     _K("oneOf", "applicator", _in_place("oneOf", _schema_list),
@@ -424,7 +423,7 @@ KEYWORDS: tuple[Keyword, ...] = (
     _K("then", "applicator", _then, since=7),
     _K("else", "applicator", _else, since=7),
     _K("dependentSchemas", "applicator", _dependent_schemas, OBJ, since=2019),
-    _K("dependencies", "applicator", _dependencies, OBJ, until=7),
+    _K("dependencies", "applicator", _dependencies, OBJ),
     _K("properties", "applicator", _properties, OBJ),
     _K("patternProperties", "applicator", _pattern_properties, OBJ),
     _K("additionalProperties", "applicator", _additional_properties, OBJ),
@@ -434,10 +433,8 @@ KEYWORDS: tuple[Keyword, ...] = (
     _K("prefixItems", "applicator", _prefix_items, ARR, since=2020),
     _K("additionalItems", "applicator", _additional_items, ARR, until=2019),
     _K("contains", "applicator", _contains, ARR, since=6, support="refused unless trivial"),
-    _K("unevaluatedProperties", "unevaluated", _unevaluated_properties, OBJ, since=2019,
-       support="refused beside applicators in place"),
-    _K("unevaluatedItems", "unevaluated", _unevaluated_items, ARR, since=2019,
-       support="refused beside applicators in place"),
+    _K("unevaluatedProperties", "unevaluated", _unevaluated_properties, OBJ, since=2019),
+    _K("unevaluatedItems", "unevaluated", _unevaluated_items, ARR, since=2019),
     _K("type", "validation", _type),
     _K("enum", "validation", _enum),
     _K("const", "validation", _const, since=6),
@@ -469,7 +466,17 @@ ANNOTATIONS = frozenset((
     "definitions", "title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly",
     "contentEncoding", "contentMediaType", "contentSchema"))
 
-#: for each draft, keyword -> collect
-TABLES: dict[int, dict[str, Callable]] = {
+
+class _Tables(dict):
+    """For each dialect, keyword -> collect; those of metaschemas with vocabularies are made when met."""
+
+    def __missing__(self, dialect: Any) -> dict[str, Callable]:
+        draft, vocabularies = dialect
+        self[dialect] = table = {k.name: k.collect for k in KEYWORDS
+                                 if k.since <= draft <= k.until and k.vocabulary in vocabularies}
+        return table
+
+
+TABLES: dict[Any, dict[str, Callable]] = _Tables({
     draft: {k.name: k.collect for k in KEYWORDS if k.since <= draft <= k.until}
-    for draft in (4, 6, 7, 2019, 2020)}
+    for draft in (4, 6, 7, 2019, 2020)})

@@ -12,13 +12,14 @@ a form is reachable with one of these types still possible.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from ...errors import LimitError, SchemaError
 from ...grammar.numbers import numbers_disjoint
 from ...grammar.strings import ANY_STRING, StrLang, complement, intersect, union
 from .documents import Site, pointer_of, short
-from .forms import (ALL_TYPES, ANY_FORM, ANY_OBJECTS, ARR, NO_FORM, NONE, NUM, OBJ, STR, Form, Layer, ObjForm, join,
+from .evaluated import Either, evaluated_form, needs_marks
+from .forms import (ANY_FORM, ANY_OBJECTS, ARR, NO_FORM, NONE, NUM, OBJ, STR, Form, Layer, ObjForm, join,
                     live_types, meet, type_form)
 from .keywords import TABLES, Facts
 from .negate import Complement, exactly_one, inexact, negate
@@ -28,11 +29,26 @@ from .strlang import disjoint
 if TYPE_CHECKING:
     from .grammar import SchemaGrammar
 
-__all__ = ["site_form", "MAX_BRANCHES"]
+__all__ = ["site_form", "facts_of", "in_place", "negated", "one_of", "dependent", "refusing", "MAX_BRANCHES"]
 
 #: subschemas one allOf, anyOf or oneOf may list
 MAX_BRANCHES = 20_000
 _MISSING = Facts.MISSING
+
+
+def facts_of(site: Site) -> Facts:
+    """What the keywords of the schema at `site`, a dict, say."""
+    schema = site.schema
+    facts = Facts()
+    if site.res.draft <= 7 and "$ref" in schema:
+        facts.apply = (("$ref", schema["$ref"]),)
+    else:
+        table = TABLES[site.res.dialect]
+        for keyword, value in schema.items():
+            collect = table.get(keyword)
+            if collect is not None:
+                collect(facts, value, site)
+    return facts
 
 
 def site_form(g: "SchemaGrammar", site: Site) -> Form:
@@ -49,27 +65,22 @@ def site_form(g: "SchemaGrammar", site: Site) -> Form:
             schema = site.schema = dict(schema)
         elif type(schema) is Complement:
             form, hidden = negate(g, g.form(schema.node), schema.keyword, schema.site)
-            form = site.form = _refusing(g, form, hidden, schema.keyword, schema.site)
+            form = site.form = refusing(g, form, hidden, schema.keyword, schema.site)
+            return form
+        elif type(schema) is Either:
+            form = site.form = join([g.form(node) for node in schema.nodes])
             return form
         else:
             form = site.form = ANY_FORM if schema else NO_FORM
             return form
-    if len(schema) == 1 and type(schema.get("type")) is str:
+    if len(schema) == 1 and type(schema.get("type")) is str and type(site.res.dialect) is int:
         facts = Facts()
         TABLES[2020]["type"](facts, schema["type"], site)
         form = site.form = type_form(facts.types)
         return form
-    draft = site.res.draft
-    facts = Facts()
-    if draft <= 7 and "$ref" in schema:
-        facts.apply = (("$ref", schema["$ref"]),)
-    else:
-        table = TABLES[draft]
-        for keyword, value in schema.items():
-            collect = table.get(keyword)
-            if collect is not None:
-                collect(facts, value, site)
-    if not facts.apply and facts.condition is _MISSING:
+    facts = facts_of(site)
+    marks = (facts.unevaluated is not _MISSING or facts.unevaluated_items is not _MISSING) and needs_marks(facts)
+    if not facts.apply and facts.condition is _MISSING and not marks:
         form = site.form = base_form(g, facts, site)
         return form
     if g.depth >= MAX_DEPTH:
@@ -78,7 +89,7 @@ def site_form(g: "SchemaGrammar", site: Site) -> Form:
     site.form = BUSY
     g.depth += 1
     try:
-        form = site.form = _applied_form(g, facts, site)
+        form = site.form = evaluated_form(g, site) if marks else _applied_form(g, facts, site)
     except LimitError as err:
         if not err.place.startswith("#") and "#" not in err.place:
             raise LimitError(f"{err.message} (at {short(site.pointer)})", place=site.pointer, limit=err.limit,
@@ -97,10 +108,10 @@ def _branches(g: "SchemaGrammar", site: Site, keyword: str, value: Any) -> list[
     if len(value) > MAX_BRANCHES:
         raise LimitError(f"{keyword} of more than {MAX_BRANCHES} schemas (at {pointer_of(site, keyword)})",
                          place=pointer_of(site, keyword), limit=MAX_BRANCHES)
-    return [_in_place(g, site, (keyword, i), sub) for i, sub in enumerate(value)]
+    return [in_place(g, site, (keyword, i), sub) for i, sub in enumerate(value)]
 
 
-def _in_place(g: "SchemaGrammar", site: Site, path: tuple, schema: Any) -> Form:
+def in_place(g: "SchemaGrammar", site: Site, path: tuple, schema: Any) -> Form:
     if schema is True:
         return ANY_FORM
     if schema is False:
@@ -126,26 +137,21 @@ def _applied_form(g: "SchemaGrammar", f: Facts, site: Site) -> Form:
             if id(site.schema) in g.overlapping:
                 part, open_types = _overlapping(g, branches, live_types(base), site), 0
             else:
-                part, open_types = _one_of(g, branches, live_types(base), site)
+                part, open_types = one_of(g, branches, live_types(base), site)
             if open_types:
                 disjoint_parts.append((branches, open_types, len(parts)))
             parts.append(part)
         elif keyword in ("dependentSchemas", "dependencies"):
             for name, sub in value.items():
-                part = _dependent(name, _in_place(g, site, (keyword, name), sub))
+                part = dependent(name, in_place(g, site, (keyword, name), sub))
                 if part is not ANY_FORM:
                     parts.append(part)
         elif keyword == "not":
-            if value is True or value == {}:
-                parts.append(NO_FORM)
-            elif type(value) is dict and value.keys() == {"not"}:
-                inner = value["not"]
-                parts.append(_in_place(g, site, ("not", "not"), inner))
-            elif value is not False:
-                part, hidden = negate(g, _in_place(g, site, ("not",), value), "not", site)
-                parts.append(_refusing(g, part, hidden, "not", site))
+            part = negated(g, site, value)
+            if part is not None:
+                parts.append(part)
         else:
-            _refuse_part(g, parts, keyword, site)
+            parts.append(site_form(g, g.docs.resolve_dynamic(site, value, keyword)))
     if f.condition is not _MISSING:
         _condition(g, f, site, parts)
     form = parts[0]
@@ -157,11 +163,16 @@ def _applied_form(g: "SchemaGrammar", f: Facts, site: Site) -> Form:
     return form
 
 
-def _refuse_part(g: "SchemaGrammar", parts: list, keyword: str, site: Site) -> None:
-    refused: list = []
-    g.refuse(refused, ALL_TYPES, keyword, site)
-    if refused:
-        parts.append(ANY_FORM._replace(refused=tuple(refused)))
+def negated(g: "SchemaGrammar", site: Site, value: Any) -> Optional[Form]:
+    """The form of ``not``; None if it says nothing."""
+    if value is True or value == {}:
+        return NO_FORM
+    if value is False:
+        return None
+    if type(value) is dict and value.keys() == {"not"}:
+        return in_place(g, site, ("not", "not"), value["not"])
+    part, hidden = negate(g, in_place(g, site, ("not",), value), "not", site)
+    return refusing(g, part, hidden, "not", site)
 
 
 def _condition(g: "SchemaGrammar", f: Facts, site: Site, parts: list) -> None:
@@ -170,18 +181,18 @@ def _condition(g: "SchemaGrammar", f: Facts, site: Site, parts: list) -> None:
     if then is True and otherwise is True:
         return
     if f.condition is True or f.condition == {}:
-        parts.append(_in_place(g, site, ("then",), then))
+        parts.append(in_place(g, site, ("then",), then))
     elif f.condition is False:
-        parts.append(_in_place(g, site, ("else",), otherwise))
+        parts.append(in_place(g, site, ("else",), otherwise))
     else:
-        condition = _in_place(g, site, ("if",), f.condition)
+        condition = in_place(g, site, ("if",), f.condition)
         rest, hidden = negate(g, condition, "if", site)
-        rest = _refusing(g, rest, hidden, "if", site)
-        parts.append(join([meet(condition, _in_place(g, site, ("then",), then), g.conj, g.dead),
-                           meet(rest, _in_place(g, site, ("else",), otherwise), g.conj, g.dead)]))
+        rest = refusing(g, rest, hidden, "if", site)
+        parts.append(join([meet(condition, in_place(g, site, ("then",), then), g.conj, g.dead),
+                           meet(rest, in_place(g, site, ("else",), otherwise), g.conj, g.dead)]))
 
 
-def _refusing(g: "SchemaGrammar", form: Form, types: int, keyword: str, site: Site) -> Form:
+def refusing(g: "SchemaGrammar", form: Form, types: int, keyword: str, site: Site) -> Form:
     """`form`, refused for `types`."""
     types &= live_types(form)
     if not types:
@@ -198,10 +209,10 @@ def _overlapping(g: "SchemaGrammar", branches: list[Form], mask: int, site: Site
         form, hidden = exactly_one(g, live, mask, site)
     except LimitError:
         form, hidden = join(live), live_types(join(live)) & mask
-    return _refusing(g, form, hidden, "oneOf", site)
+    return refusing(g, form, hidden, "oneOf", site)
 
 
-def _dependent(name: str, form: Form) -> Form:
+def dependent(name: str, form: Form) -> Form:
     """``name`` present implies `form`: absent, or present and `form`."""
     refused = tuple((types & OBJ, keyword, site) for types, keyword, site in form.refused if types & OBJ)
     if form.objects == ANY_OBJECTS and not refused:
@@ -215,7 +226,7 @@ def _dependent(name: str, form: Form) -> Form:
     return ANY_FORM._replace(objects=(absent,) + present, refused=refused)
 
 
-def _one_of(g: "SchemaGrammar", branches: list[Form], mask: int, site: Site) -> tuple[Form, int]:
+def one_of(g: "SchemaGrammar", branches: list[Form], mask: int, site: Site) -> tuple[Form, int]:
     """The form of exactly one branch, provided that arrays and objects are disjoint.
 
     Second result: the types (ARR, OBJ) for which that is still to be shown.

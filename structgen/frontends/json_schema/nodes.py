@@ -59,6 +59,9 @@ class NodeTable:
         self._consts: dict = {}
         self._absent: dict[str, Layer] = {}
         self._complements: dict[int, int] = {}
+        #: for unevaluatedProperties and -Items: forms with marks by site, nodes of unions
+        self.marked: dict[Site, Any] = {}
+        self.unions: dict[tuple[int, ...], int] = {}
 
     def _node(self, site: Site) -> int:
         """The number of one subschema."""
@@ -97,7 +100,7 @@ class NodeTable:
                 return NONE
             schema = self.checked(parent, path, schema)
         plain = schema.get("type")
-        if type(plain) is str:
+        if type(plain) is str and type(parent.res.dialect) is int:
             for keyword in schema:
                 if keyword not in _PLAIN:
                     break
@@ -137,7 +140,7 @@ class NodeTable:
             if type(schema) is not dict or "$ref" not in schema:
                 return site
             if len(schema) > 1 and site.res.draft > 7:
-                table = TABLES[site.res.draft]
+                table = TABLES[site.res.dialect]
                 if any(k in table and k != "$ref" for k in schema):
                     return site
             if seen is None:

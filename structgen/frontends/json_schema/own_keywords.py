@@ -119,12 +119,8 @@ def _arrays(g: "SchemaGrammar", f: Facts, site: Site, refused: list) -> tuple:
             tail, tail_name = f.additional_items, "additionalItems"
     if tail is not _MISSING:
         items = g.child(site, (tail_name,), tail)
-    elif f.unevaluated_items is not _MISSING:
-        if f.apply or f.condition is not _MISSING or draft >= 2020 and f.contains is not _MISSING:
-            if f.unevaluated_items is not True and f.unevaluated_items != {}:
-                g.refuse(refused, ARR, "unevaluatedItems", site)
-        else:
-            items = g.child(site, ("unevaluatedItems",), f.unevaluated_items)
+    elif f.unevaluated_items is not _MISSING:      # alone, or .evaluated would be asked
+        items = g.child(site, ("unevaluatedItems",), f.unevaluated_items)
     lo, hi = f.min_items, f.max_items
     if f.contains is not _MISSING:
         least = 1 if f.min_contains is None else f.min_contains
@@ -156,11 +152,9 @@ def _objects(g: "SchemaGrammar", f: Facts, site: Site, refused: list) -> tuple:
         additional = g.child(site, ("additionalProperties",), f.additional)
         explicit = type(f.additional) is dict
     elif f.unevaluated is not _MISSING and f.unevaluated is not True and f.unevaluated != {}:
-        if f.apply or f.condition is not _MISSING:
-            g.refuse(refused, OBJ, "unevaluatedProperties", site)
-        else:
-            additional = g.child(site, ("unevaluatedProperties",), f.unevaluated)
-            explicit = type(f.unevaluated) is dict
+        # alone, or .evaluated would be asked
+        additional = g.child(site, ("unevaluatedProperties",), f.unevaluated)
+        explicit = type(f.unevaluated) is dict
     layers: tuple = ()
     if f.properties or f.patterns or additional != ANY or explicit:
         props = {}
