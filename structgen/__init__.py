@@ -16,6 +16,8 @@ from .errors import (BudgetError, GrammarError, LimitError, MatcherError, ModelE
 _HOMES = {
     "agenerate": "api", "compile": "api", "generate": "api", "stream": "api", "witness": "api",
     "Choice": "constraints", "JsonSchema": "constraints", "Regex": "constraints",
+    "Either": "combinators", "Optional": "combinators", "Repeat": "combinators", "Seq": "combinators",
+    "Substring": "combinators", "Text": "combinators", "Token": "combinators",
     "Compiled": "decoding.compiled", "Matcher": "decoding.matcher", "fill_batch": "decoding.matcher",
     "load_compiled": "decoding.artefact",
     "LogitsProcessor": "decoding.processor", "Result": "decoding.result", "ValueRefused": "decoding.values",
@@ -30,6 +32,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from .api import agenerate, compile, generate, stream, witness
+    from .combinators import Either, Optional, Repeat, Seq, Substring, Text, Token
     from .constraints import Choice, JsonSchema, Regex
     from .decoding.artefact import load_compiled
     from .decoding.compiled import Compiled

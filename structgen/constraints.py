@@ -48,6 +48,53 @@ class Constraint:
         """What a finished text means."""
         return text
 
+    # ``&``, ``-`` and ``~`` take regular constraints only; see structgen.combinators.
+
+    def __and__(self, other: Any) -> "Constraint":
+        from .combinators import both
+
+        return both(self, other)
+
+    def __rand__(self, other: Any) -> "Constraint":
+        from .combinators import both
+
+        return both(other, self)
+
+    def __sub__(self, other: Any) -> "Constraint":
+        from .combinators import minus
+
+        return minus(self, other)
+
+    def __rsub__(self, other: Any) -> "Constraint":
+        from .combinators import minus
+
+        return minus(other, self)
+
+    def __invert__(self) -> "Constraint":
+        from .combinators import without
+
+        return without(self)
+
+    def __or__(self, other: Any) -> "Constraint":
+        from .combinators import Either
+
+        return Either(self, other)
+
+    def __ror__(self, other: Any) -> "Constraint":
+        from .combinators import Either
+
+        return Either(other, self)
+
+    def __add__(self, other: Any) -> "Constraint":
+        from .combinators import Seq
+
+        return Seq(self, other)
+
+    def __radd__(self, other: Any) -> "Constraint":
+        from .combinators import Seq
+
+        return Seq(other, self)
+
 
 class JsonSchema(Constraint):
     """JSON values that satisfy a schema.

@@ -193,8 +193,8 @@ class Lexer:
         if not json:
             self._raw_any()
         m = K.lx_call(self._lb, K.O_NEW_DFA, nfa.address, int(json), 0)
-        sources = [p.source for p in atom.patterns] if isinstance(atom, PatternUnion) else [atom.source]
-        self._patterns[m] = " | ".join(repr(s if len(s) < 80 else s[:77] + "...") for s in sources[:3])
+        patterns = atom.patterns if isinstance(atom, PatternUnion) else [atom]
+        self._patterns[m] = " | ".join(p.shown for p in patterns[:3])
         q = self._atoms[key] = self.call(K.O_START_DFA, m)
         return q
 
@@ -327,7 +327,7 @@ class Lexer:
             clauses.append([2 * number.setdefault(a, len(number)) + bool(yes) for a, yes in conj])
         comps = [self._component(a, json) for a in number]
         m = self._new_product(comps, clauses, json)
-        self._patterns[m] = " with ".join(repr(a.source)[:80] if isinstance(a, Pattern) else type(a).__name__.lower()
+        self._patterns[m] = " with ".join(a.shown if isinstance(a, Pattern) else type(a).__name__.lower()
                                           for a in list(number)[:4])
         return self.call(K.O_START_PRODUCT, m)
 

@@ -27,7 +27,7 @@ from ..errors import LimitError, RegexError
 from ..frontends.regex import parse_ecma, parse_python
 from ..frontends.regex.ast import Alt, Begin, Cat, Chars, End, Look, Node, Repeat
 from ..frontends.regex.classes import ALL
-from ..grammar.strings import Pattern
+from ..grammar.strings import Expr, Pattern
 from .utf8 import NODES, utf8_class
 
 __all__ = ["ByteNFA", "atom_nfa", "build_nfa", "MAX_STATES"]
@@ -523,7 +523,11 @@ def atom_nfa(atom: Pattern) -> ByteNFA:
     True
     """
     kind, source = atom
-    shown = repr(source if len(source) <= 80 else source[:77] + "...")
+    if isinstance(source, Expr):
+        from .regular import expr_nfa
+
+        return expr_nfa(source)
+    shown = atom.shown
     if kind == "ecma":
         return build_nfa(parse_ecma(source), search=True, name=f"the pattern {shown}")
     if kind == "python":

@@ -11,20 +11,42 @@ from __future__ import annotations
 
 from typing import NamedTuple, Optional, Union
 
-__all__ = ["Pattern", "Literals", "Length", "Atom", "Conj", "StrLang", "ANY_STRING", "NO_STRING",
+__all__ = ["Expr", "Pattern", "Literals", "Length", "Atom", "Conj", "StrLang", "ANY_STRING", "NO_STRING",
            "atom_lang", "literal_lang", "intersect", "union", "complement"]
+
+
+class Expr(NamedTuple):
+    """A regular expression over languages: what concatenation and repetition are made of.
+
+    `op` is ``"cat"`` (`parts` one after another), ``"alt"`` (one of `parts`),
+    ``"repeat"`` (the one part, `lo` to `hi` times; None: no upper bound) or
+    ``"substring"`` (any run of consecutive `symbols`).  Each part is a language
+    of whole strings: what it says about its ends holds at its own.
+    """
+
+    op: str
+    parts: "tuple[StrLang, ...]" = ()
+    lo: int = 0
+    hi: Optional[int] = None
+    symbols: tuple[str, ...] = ()
 
 
 class Pattern(NamedTuple):
     """A regular language given by source text.
 
     `kind` is ``"ecma"`` (JSON Schema ``pattern``: ECMA-262 ``u`` reading,
-    unanchored search), ``"python"`` (``re`` syntax, full match) or
-    ``"format"`` (`source` is a format name).
+    unanchored search), ``"python"`` (``re`` syntax, full match), ``"format"``
+    (`source` is a format name) or ``"regular"`` (`source` is an :class:`Expr`).
     """
 
     kind: str
-    source: str
+    source: Union[str, Expr]
+
+    @property
+    def shown(self) -> str:
+        """The source for messages, shortened."""
+        text = self.source if isinstance(self.source, str) else f"({self.source.op} of {len(self.source.parts)} parts)"
+        return repr(text if len(text) <= 80 else text[:77] + "...")
 
 
 class Literals(NamedTuple):
