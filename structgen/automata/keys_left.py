@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from .lexer import Lexer
 
@@ -25,13 +27,16 @@ _BACKSLASH = 0x5C
 def many(lexer: "Lexer", q: int) -> bool:
     """Does state `q` surely have more continuations than can be used up?
 
-    Counts them by length, without escapes; a path longer than the number of
-    states met has a cycle (every state of the lexer can be finished).
+    Counts prefixes by length, without escapes: every state of the lexer can be
+    finished, so different prefixes of one length are that many words at least,
+    and a path longer than the number of states met has a cycle.
     """
+    if _wide(lexer, q):
+        return True
     level, met, length, ends = {q: 1}, {q}, 0, 0
     rows: dict[int, list[int]] = {}
     while level:
-        if length >= len(met) or ends >= MANY:
+        if length >= len(met) or ends + sum(level.values()) >= MANY:
             return True
         following: dict[int, int] = {}
         for state, ways in level.items():
@@ -48,6 +53,24 @@ def many(lexer: "Lexer", q: int) -> bool:
         level, length = following, length + 1
         met.update(level)
     return ends >= MANY
+
+
+def _wide(lexer: "Lexer", q: int) -> bool:
+    """Does following the most frequent successor already tell?  Mostly it does."""
+    ways, met = 1, {q}
+    while True:
+        row = np.array(lexer.row(q))
+        row[_BACKSLASH] = -1
+        states, counts = np.unique(row[row >= 0], return_counts=True)
+        if not states.size:
+            return False
+        k = int(counts.argmax())
+        q, ways = int(states[k]), ways * int(counts[k])
+        if q in met or ways >= MANY:
+            return True
+        met.add(q)
+        if len(met) > MAX_STATES:
+            return False
 
 
 def some_left(lexer: "Lexer", q: int, seen: int) -> bool:

@@ -24,7 +24,7 @@ from .lexer_tables import address, any_steps
 if TYPE_CHECKING:
     from .lexer import Lexer
 
-__all__ = ["shortest", "spell"]
+__all__ = ["shortest", "spell", "spellings", "words_below"]
 
 #: States that a search may open while it looks for ones with a known completion.
 MAX_JOIN = 300
@@ -86,10 +86,13 @@ def _find(lexer: "Lexer", q: int, allowed, every: bool) -> Optional[bytes]:
     if q >= K.AL_BASE:
         lo, _, label, _ = lexer.table("A")[(q - K.AL_BASE) >> 5 << 2:][:4].tolist()
         return _tail(minimal, q & 31) + b" " * lo if allowed(label) else None
-    record = lexer.table("S")[8 * (q - K.LX_BASE):][:8]
-    if record[K.S_KIND] & 0xFF == K.K_ESC:
-        return _out_of_escape(lexer, int(record[K.S_DATA]), int(record[K.S_LEN]), allowed, every, minimal)
-    return _search(lexer, q, allowed, every)
+    inside = _escape_state(lexer, q)
+    if inside is None:
+        return _search(lexer, q, allowed, every)
+    words = spellings(lexer, q)
+    if words is None:
+        return _out_of_escape(lexer, *inside, allowed, every, minimal)
+    return min([text for label, text in words if allowed(label)], key=lambda text: (len(text), text), default=None)
 
 
 def _word(lexer: "Lexer", q: int, allowed, minimal: bool) -> Optional[bytes]:
@@ -119,6 +122,82 @@ def _word(lexer: "Lexer", q: int, allowed, minimal: bool) -> Optional[bytes]:
         if best is None or (len(text), text) < (len(best), best):
             best = text
     return best
+
+
+def _escape_state(lexer: "Lexer", q: int) -> Optional[tuple[int, int]]:
+    """(state before the escape, progress in it) of a state inside an escape."""
+    if not K.LX_BASE <= q < K.AL_BASE:
+        return None
+    record = lexer.table("S")[8 * (q - K.LX_BASE):][:8]
+    return (int(record[K.S_DATA]), int(record[K.S_LEN])) if record[K.S_KIND] & 0xFF == K.K_ESC else None
+
+
+def _finish_escape(e: int, cp: int, minimal: bool) -> Optional[str]:
+    """The shortest way to make the escape `e` (see ``_esc_step``) mean `cp`; None if it cannot."""
+    phase, k, v, high = e & 7, e >> 3 & 3, e >> 5 & 0xFFFF, e >> 24
+    if phase == 0:
+        if cp in _SHORT:
+            return _SHORT[cp][1:].decode()
+        if cp == 0x2F and not minimal:
+            return "/"
+    if phase <= 1:
+        if minimal and (cp > 31 or cp in _SHORT):
+            return None
+        units = f"{cp:04x}" if minimal else f"{cp:04X}"
+        if cp > 0xFFFF:
+            units = f"{0xD7C0 + (cp >> 10):04X}\\u{0xDC00 + (cp & 0x3FF):04X}"
+        if phase == 0:
+            return "u" + units
+        return units[k:] if int(units[:4], 16) >> 4 * (4 - k) == v else None
+    if cp < 0x10000 or cp - 0x10000 >> 10 != high:
+        return None
+    unit = f"{0xDC00 + (cp & 0x3FF):04X}"
+    if phase == 4:
+        return unit[k:] if int(unit, 16) >> 4 * (4 - k) == v else None
+    return ("\\u" if phase == 2 else "u") + unit
+
+
+def words_below(lexer: "Lexer", q: int) -> list[tuple[int, bytes]]:
+    """(label, rest of the word, decoded) of the words below a state of a literal trie."""
+    p = q & (K.TRIE_BASE - 1)
+    w, hi = int(lexer.table("WW")[p]), int(lexer.table("WH")[p])
+    starts = lexer.table("VO")[w:hi].tolist()
+    depth, longest = p - starts[0], lexer.table("W8")
+    out = []
+    for label, at in zip(lexer.table("VL")[w:hi].tolist(), starts):
+        size = 64
+        while True:
+            data = longest[at + depth:at + depth + size].tobytes()
+            end = data.find(b"\xff")
+            if end >= 0:
+                break
+            size *= 4
+        out.append((label, data[:end]))
+    return out
+
+
+def spellings(lexer: "Lexer", q: int) -> Optional[list[tuple[int, bytes]]]:
+    """(label, shortest raw bytes) of every word from a state of a literal trie, inside an escape or not.
+
+    None for states of anything else; ``spellings`` of a dead state are none.
+    """
+    minimal = lexer.escapes == "minimal"
+    if q < 0:
+        return []
+    if K.TRIE_BASE <= q < K.RTRIE_BASE:
+        return [(label, data if _plain(data) else spell(data, minimal)) for label, data in words_below(lexer, q)]
+    inside = _escape_state(lexer, q)
+    if inside is None or not K.TRIE_BASE <= inside[0] < K.RTRIE_BASE:
+        return None
+    out = []
+    for label, data in words_below(lexer, inside[0]):
+        if data:
+            size = 1 if data[0] < 0x80 else 2 if data[0] < 0xE0 else 3 if data[0] < 0xF0 else 4
+            head = _finish_escape(inside[1], int.from_bytes(data[:1], "big") if size == 1 else ord(data[:size].decode()),
+                                  minimal)
+            if head is not None:
+                out.append((label, head.encode() + spell(data[size:], minimal)))
+    return out
 
 
 def _points(lexer: "Lexer", base: int, lo: int, hi: int, out: dict[int, int]) -> None:

@@ -1271,7 +1271,7 @@ def key_step(e, q, c, b, at):
         seen = piece_step(e, seen, b)
         if seen < DEAD:
             return seen
-    if extra >= LX_BASE and (seen >= 0 or at < 0):
+    if extra >= LX_BASE and (seen >= 0 or (at < 0 and ld64(e, TOUCHED) == 0)):
         left = keys_left(e, extra, seen)
         if left < 0:
             return left

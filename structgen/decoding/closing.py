@@ -35,7 +35,7 @@ from ..automata import static_dfa as sd
 from ..errors import VocabularyError
 from ..tokens import mask_kernels as mk
 from ..tokens.tables import TokenTables
-from ..tokens.trie import TokenTrie, _longest, greedy_tokens
+from ..tokens.trie import TokenTrie, _longest, greedy_count
 from .extra_keys import ExtraKeys
 from .shortest import STATIC, Completions, Text
 
@@ -51,6 +51,8 @@ _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 #: The part of a word that stands in a string as it is.
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]*')
 _NONE = np.zeros(0, np.uint8)
+#: Tokens looked up for one completion before its counts are kept for others.
+MAX_FRESH = 24
 
 
 def _in_string(q: int) -> bool:
@@ -86,6 +88,8 @@ class _Pieces:
         self._blob, self._starts = tables.blob, tables.offsets[self._plain]
         self._sizes = tables.offsets[self._plain + 1] - self._starts
         self._inside: dict[int, list[tuple[int, np.ndarray]]] = {}
+        #: a completion and its counts (see `count`); replaced as a whole, so threads may race
+        self._known = np.zeros(0, np.uint8), np.zeros(1, np.int32)
 
     def row(self, tokens) -> np.ndarray:
         """A row with the bits of `tokens` set."""
@@ -119,14 +123,22 @@ class _Pieces:
         return out
 
     def count(self, data: bytes) -> int:
-        """Tokens of the greedy tokenisation without those that span a member."""
+        """Tokens of the greedy tokenisation without those that span a member.
+
+        Completions asked for in a row mostly end alike: the counts of one of them
+        from each of its bytes on serve the others.
+        """
         source = np.frombuffer(bytearray(data), np.uint8)
-        out = np.empty(source.size, np.int32)
-        n = greedy_tokens(self.nodes, self.token, self.root_child, source, out)
+        known, counts = self._known
+        n, looked = greedy_count(self.nodes, self.token, self.root_child, source, known, counts, False)
         if n < 0:
             raise VocabularyError("no sequence of tokens spells the shortest completion "
-                                  f"{data[-1 - n:-n + 40].decode('utf-8', 'replace')!r}...")
-        return n
+                                  f"{data[:40].decode('utf-8', 'replace')!r}...")
+        if looked > MAX_FRESH:
+            counts = np.empty(source.size + 1, np.int32)
+            greedy_count(self.nodes, self.token, self.root_child, source, source, counts, True)
+            self._known = source, counts
+        return int(n)
 
 
 _pieces: "weakref.WeakKeyDictionary[TokenTables, _Pieces]" = weakref.WeakKeyDictionary()

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Callable, Iterable, Optional
 from ..automata import lexer_kernels as lk
 from ..automata import stack_kernels as sk
 from ..automata import static_dfa as sd
-from ..automata.lexer_shortest import spell
+from ..automata.lexer_shortest import spell, spellings, words_below
 from ..errors import LimitError
 from ..grammar.ir import TextGrammar
 from .extra_keys import ExtraKeys
@@ -511,7 +511,7 @@ class Completions:
         out: list[Text] = []
         if names >= 0:
             bits = int.from_bytes(arena.pool("bits")[allowed:allowed + shape.record[sk.O_WORDS]].tobytes(), "little")
-            ways = [(r, text) for r, text in self._spellings(names, shape) if bits >> r & 1]
+            ways = [(r, text) for r, text in self._spellings(names) if bits >> r & 1]
             if ways and must <= 0 and not shape.needs and not self._pre:
                 ways = [self._cheapest_name(shape, ways, wanted)]
             for r, text in ways:
@@ -542,23 +542,7 @@ class Completions:
 
     def words_below(self, q: int) -> list[tuple[int, bytes]]:
         """(label, rest of the word, not escaped) of the words below a state of a literal trie."""
-        table = self.arena.lexer.table
-        p = q & (lk.TRIE_BASE - 1)
-        w, hi = int(table("WW")[p]), int(table("WH")[p])
-        starts = table("VO")[w:hi].tolist()
-        depth = p - starts[0]
-        longest = table("W8")
-        out = []
-        for label, at in zip(table("VL")[w:hi].tolist(), starts):
-            size = 64
-            while True:
-                data = longest[at + depth:at + depth + size].tobytes()
-                end = data.find(b"\xff")
-                if end >= 0:
-                    break
-                size *= 4
-            out.append((label, data[:end]))
-        return out
+        return words_below(self.arena.lexer, q)
 
     def any_key(self, q: int, c: int) -> Optional[Text]:
         """What completes an undeclared key that may be any text, its closing quote included; None if it may not."""
@@ -587,18 +571,12 @@ class Completions:
 
         return min(ways, key=cost)
 
-    def _spellings(self, q: int, shape: _Shape) -> list[tuple[int, bytes]]:
+    def _spellings(self, q: int) -> list[tuple[int, bytes]]:
         """(rank, rest of the shortest spelling) of the declared names below a key state."""
         found = self._spelled.get(q)
         if found is None:
-            lexer, found = self.arena.lexer, []
-            if self.is_trie(q):
-                found = [(r, spell(word, self._minimal)) for r, word in self.words_below(q)]
-            else:
-                for r in range(shape.n):
-                    text = lexer.shortest(q, lambda k, r=r: k == r)
-                    if text is not None:
-                        found.append((r, text))
+            found = spellings(self.arena.lexer, q)
+            assert found is not None                # declared names are always a trie
             self._spelled[q] = found
         return found
 

@@ -33,7 +33,7 @@ from ..automata.stack_kernels import (
     TRIE_BASE, lexeme_label, mix, need, next_bytes, np_empty, piece_label, piece_step, plain_byte, popcount, trie_position, projection, put_slot, size_of, stack_call, st32, st64)
 
 #: sha256 of the kernel files compiled into this one (see automata/stack_kernels.py).
-DEPENDS_ON = "c9c639659c8a5466364338be57d50f5dc14c688e4db38b89b673fba35e72892d"
+DEPENDS_ON = "b35069d364e9adb03c466437f84c6df953dd7fdac0b15191dbacdfabfb1093ef"
 
 # ---- slots of the block that belong to masks
 (TRIE, TRIE_FIRST, TRIE_TOKENS, TRIE_TOKEN,
@@ -982,7 +982,7 @@ def thread_row(e, thread):
         return row
     dst = row_address(e, row)
     before = ld64(e, TOUCHED)
-    st64(e, TOUCHED, 0)
+    st64(e, TOUCHED, 1 if q >= KEY_BASE else 0)         # rows of keys are not shared anyway
     r = build_thread(e, thread, dst)
     if r < 0:
         if ld64(e, N_ROWS) == row + 1:
@@ -1248,6 +1248,7 @@ def ends(e, which, state, left, dst):
         nodes = ld64(e, SUFFIX)
     st64(e, N_ASK, 0)
     st64(e, PEAK, 0)
+    st64(e, TOUCHED, 1)         # no row is built
     base = ld64(e, N_PENDING)
     if state < MANY:
         r = push_pending(e, 0, state)

@@ -284,6 +284,40 @@ def greedy_tokens(nodes, token, root_child, data, out):
     return count
 
 
+@njit(nogil=True, cache=True)
+def greedy_count(nodes, token, root_child, data, known, counts, fill):
+    """Number of tokens of the greedy tokenisation of `data`, and of those looked up; (-1, 0) if it gets stuck.
+
+    ``counts[i]`` is what `known` needs from its byte i on (-1 where it gets stuck).
+    So much of it as ends like `data` is used.  With `fill`, `counts` (a place longer
+    than `data`) is written instead of read, and `known` is not looked at.
+    """
+    n, m = data.shape[0], known.shape[0]
+    none = np.empty(0, np.uint8)
+    same = 0
+    if fill:
+        counts[n] = 0
+    else:
+        while same < n and same < m and data[n - 1 - same] == known[m - 1 - same]:
+            same += 1
+    looked, pos = 0, n - 1 if fill else 0
+    while 0 <= pos < n:
+        if not fill and n - pos <= same and counts[m - n + pos] >= 0:
+            return looked + counts[m - n + pos], looked
+        best, length = _longest(nodes, token, root_child, data, pos, n, none)
+        looked += 1
+        if fill:
+            counts[pos] = -1
+            if best >= 0 and counts[pos + length] >= 0:
+                counts[pos] = counts[pos + length] + 1
+            pos -= 1
+        elif best < 0:
+            return -1, 0
+        else:
+            pos += length
+    return (counts[0] if fill else looked), looked
+
+
 class TokenTrie:
     """A trie over byte strings with an integer payload (see the module text).
 
