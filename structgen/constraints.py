@@ -146,7 +146,9 @@ class JsonSchema(Constraint):
                  registry: Optional[Mapping[str, Any]] = None, lenient: bool = False):
         from .frontends.json_schema import lower, read_schema
         from .frontends.python_types import builder_schema, is_python_type
+        from .tokens.warmup import begin
 
+        begin()
         self.notes: tuple[CoverageEntry, ...] = ()
         if is_python_type(schema):
             from .frontends.python_types import type_notes, type_schema

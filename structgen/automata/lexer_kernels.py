@@ -36,9 +36,10 @@ Costs: a memo hit is four loads (about 2 ns); a new DFA state 0.2-2 us.
 from __future__ import annotations
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from .jit import njit
 from .static_dfa import LX_BASE
 
 __all__ = ["lx_step", "lx_label", "lx_escape", "lx_range", "lx_range2", "lx_rep", "lx_anylen", "lx_bounded", "lx_call",
@@ -145,20 +146,11 @@ def _lowest(typingctx, value):
 
 
 def _jit(function, cache=False):
-    """``njit`` for helpers: compiled once, not again for each constant argument,
-    and without the wrappers that only calls from Python need.
+    """A helper without the wrappers that only calls from Python need.
 
     What is only called from the slow kernel is cached as a part of that.
     """
-    kernel = njit(nogil=True, cache=cache, error_model="numpy", no_cpython_wrapper=True,
-                  no_cfunc_wrapper=True)(function)
-    template = kernel.get_call_template
-
-    def get_call_template(args, kws):
-        return template(tuple(types.unliteral(a) for a in args), kws)
-
-    kernel.get_call_template = get_call_template
-    return kernel
+    return njit(nogil=True, cache=cache, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
 
 
 @intrinsic

@@ -26,10 +26,11 @@ bounds: callers reserve room before they call.
 from __future__ import annotations
 
 import numpy as np
-from numba import cfunc, njit, types
+from numba import cfunc, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .jit import njit, without_collector
 from .lexer_kernels import (  # noqa: F401 (the kernels of masks take AL_BASE from here)
     AL_BASE, B_MINIMAL, B_VO, B_W8, B_WH, B_WW, TRIE_BASE, lx_anylen, lx_bounded, lx_label, lx_range, lx_range2, lx_rep,
     lx_step)
@@ -37,7 +38,7 @@ from .lexer_states import _trie as trie_position
 
 #: sha256 of lexer_kernels.py, whose code is compiled into the kernels here; numba's
 #: on-disk cache sees only this file, so it must change when that one does (a test checks).
-DEPENDS_ON = "8818bda771ef2188450519598a790f8164c9de28f1508ef10c7c9cd0e94dc54c"
+DEPENDS_ON = "2c0a59abc679c9de5b7a14aceba9d5e3ec6b49c4ddc85b9de484741de529a49b"
 
 # ---- results
 DEAD, NEED_PY, FUEL, MULTI = -1, -2, -3, -4
@@ -1452,7 +1453,8 @@ NATIVE = {F_LX_ASK: (answer_lexer, 3), F_OP: (intern_op, 5), F_CONTEXT: (context
 def compile_native(table):
     """Compile (or load from the cache) a table of natives; slot -> address, kept alive."""
     out = {}
-    for slot, (function, arity) in table.items():
-        sig = types.int64(*[types.int64] * arity)
-        out[slot] = cfunc(sig, cache=True, nopython=True)(function.py_func)
+    with without_collector():
+        for slot, (function, arity) in table.items():
+            sig = types.int64(*[types.int64] * arity)
+            out[slot] = cfunc(sig, cache=True, nopython=True)(function.py_func)
     return out

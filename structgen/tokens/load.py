@@ -34,6 +34,7 @@ from .tokenizer_files import SIDE_FILES, Facts, Source, file_source, find_main
 from .tokenizer_objects import object_source, signature
 from .vocabulary import TokenTable, Vocabulary, _as_id
 from .vocabulary_store import VERSION, restore_vocabulary, save_vocabulary
+from .warmup import begin
 
 __all__ = ["load_vocabulary", "clear_vocabulary_cache"]
 
@@ -185,6 +186,7 @@ def _load_object(tokenizer: Any, eos: tuple | None, extra: tuple) -> Vocabulary:
 # -- from a source to a vocabulary --------------------------------------------------
 
 def _load_source(source: Source, eos: tuple | None, extra: tuple, reference: Path | None = None) -> Vocabulary:
+    begin()
     folder = cache_dir() / "vocabularies"
     content = None
     if reference is not None:

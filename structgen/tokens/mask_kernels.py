@@ -22,8 +22,7 @@ mask of several threads is the union of theirs.
 
 from __future__ import annotations
 
-from numba import njit
-
+from ..automata.jit import njit
 from ..automata.stack_kernels import (
     AL_BASE, ANY_KEY, ARR_START, ASK_ANYLEN, ASK_BOUNDED, ASK_RANGE, ASK_RANGE2, ASK_REP, BITS, BLOCK_SIZE, CTX, CTX_W, C_A, C_KIND, C_PARENT, DEAD, F_CLOSE, F_FINISH, F_ITEM, F_ROW,
     F_STEP, MAY_START, KEYS, KEY_BASE, KEY_W, K_EXTRA, K_NAMES, K_SEEN, LEFT_NONE, LOW, LX_BASE, MULTI, MUST_SPACE, NATIVE, NEED, NEED_LEXER,
@@ -33,7 +32,7 @@ from ..automata.stack_kernels import (
     TRIE_BASE, lexeme_label, mix, need, next_bytes, np_empty, piece_label, piece_step, plain_byte, popcount, trie_position, projection, put_slot, size_of, stack_call, st32, st64)
 
 #: sha256 of the kernel files compiled into this one (see automata/stack_kernels.py).
-DEPENDS_ON = "b35069d364e9adb03c466437f84c6df953dd7fdac0b15191dbacdfabfb1093ef"
+DEPENDS_ON = "4efc3206361b61fef4feabeca3cddd9db9ea1eb7eafe514ac28f43fbe8ea7b03"
 
 # ---- slots of the block that belong to masks
 (TRIE, TRIE_FIRST, TRIE_TOKENS, TRIE_TOKEN,
