@@ -24,7 +24,7 @@ from .lexer_tables import address, any_steps
 if TYPE_CHECKING:
     from .lexer import Lexer
 
-__all__ = ["shortest", "spell", "spellings", "words_below"]
+__all__ = ["in_escape", "shortest", "spell", "spellings", "words_below"]
 
 #: States that a search may open while it looks for ones with a known completion.
 MAX_JOIN = 300
@@ -132,6 +132,15 @@ def _escape_state(lexer: "Lexer", q: int) -> Optional[tuple[int, int]]:
     return (int(record[K.S_DATA]), int(record[K.S_LEN])) if record[K.S_KIND] & 0xFF == K.K_ESC else None
 
 
+def in_escape(lexer: "Lexer", q: int) -> bool:
+    """Is `q` a state inside an escape?"""
+    if q < K.LX_BASE:
+        return 8 <= q < 16 or 48 <= q < 52
+    if K.AL_BASE <= q < K.TRIE_BASE:
+        return q & 31 >= 8
+    return _escape_state(lexer, q) is not None
+
+
 def _finish_escape(e: int, cp: int, minimal: bool) -> Optional[str]:
     """The shortest way to make the escape `e` (see ``_esc_step``) mean `cp`; None if it cannot."""
     phase, k, v, high = e & 7, e >> 3 & 3, e >> 5 & 0xFFFF, e >> 24
@@ -193,8 +202,7 @@ def spellings(lexer: "Lexer", q: int) -> Optional[list[tuple[int, bytes]]]:
     for label, data in words_below(lexer, inside[0]):
         if data:
             size = 1 if data[0] < 0x80 else 2 if data[0] < 0xE0 else 3 if data[0] < 0xF0 else 4
-            head = _finish_escape(inside[1], int.from_bytes(data[:1], "big") if size == 1 else ord(data[:size].decode()),
-                                  minimal)
+            head = _finish_escape(inside[1], ord(data[:size].decode("utf-8", "surrogatepass")), minimal)
             if head is not None:
                 out.append((label, head.encode() + spell(data[size:], minimal)))
     return out

@@ -21,6 +21,8 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Optional
 
+from ..automata.lexer_shortest import in_escape
+from ..automata.static_dfa import STR
 from ..errors import LimitError
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ __all__ = ["ExtraKeys", "MAX_SETS"]
 MAX_SETS = 20_000
 
 _QUOTE, _BACKSLASH = 0x22, 0x5C
+#: The words of at most one byte of any string, in order.
+_SHORT_WORDS = [b""] + [bytes((b,)) for b in range(0x20, 0x80) if b != _QUOTE and b != _BACKSLASH]
 _AFTER_BACKSLASH = b'"\\bfnrtu'
 
 
@@ -98,8 +102,22 @@ class ExtraKeys:
         key = (names, extra, seen, label)
         known = self._words.get(key)
         if known is None or known[0] < count:
-            known = self._words[key] = count, self._search(names, extra, seen, label, count)
+            found = self._short(names, seen, count) if extra == STR and label == 1 else None
+            if found is None:
+                found = self._search(names, extra, seen, label, count)
+            known = self._words[key] = count, found
         return known[1][:count]
+
+    def _short(self, names: int, seen: int, count: int) -> Optional[list[bytes]]:
+        """`words` where anything may follow, if words of at most one byte are enough."""
+        found: list[bytes] = []
+        for word in _SHORT_WORDS:
+            n, s = (self._step(names, word[0]), self._step(seen, word[0])) if word else (names, seen)
+            if self._label(n) < 0 and self._label(s) < 0:
+                found.append(word)
+                if len(found) >= count:
+                    return found
+        return None
 
     def _step(self, q: int, b: int) -> int:
         return self.lexer.step(q, b) if q >= 0 else -1
@@ -112,6 +130,7 @@ class ExtraKeys:
         word = self.best(extra, label)
         if word is None:
             return found
+        inside = in_escape(self.lexer, extra)       # then the first escape may be any
         # (length, word, length of the prefix, states there)
         queue = [(len(word), word, 0, names, extra, seen)]
         opened: dict[tuple[int, int, int, bytes], int] = {}
@@ -127,7 +146,7 @@ class ExtraKeys:
                 continue
             opened[state] = opened.get(state, 0) + 1
             for i in range(at, len(word) + 1):
-                self._branch(queue, word, i, n, x, s, label)
+                self._branch(queue, word, i, n, x, s, label, inside)
                 if i < len(word):
                     b = word[i]
                     n, x, s = self._step(n, b), self._step(x, b), self._step(s, b)
@@ -137,7 +156,8 @@ class ExtraKeys:
                     break
         return found
 
-    def _branch(self, queue: list, word: bytes, i: int, n: int, x: int, s: int, label: int) -> None:
+    def _branch(self, queue: list, word: bytes, i: int, n: int, x: int, s: int, label: int,
+                inside: bool) -> None:
         """Queue the words that agree with `word` in its first `i` bytes and differ in the next."""
         prefix = word[:i]
         here = word[i] if i < len(word) else -1
@@ -145,7 +165,10 @@ class ExtraKeys:
         lexer, step = self.lexer, self._step
         best: dict[int, Optional[bytes]] = {}
         for b, y in enumerate(lexer.row(x)):
-            if y < 0 or b == here or b == _QUOTE and not escape or escape and not _may_follow(escape, b, self.lexer.escapes != "minimal"):
+            if y < 0 or b == here:
+                continue
+            if escape and not (inside and prefix.rfind(b"\\") == 0) and not _may_follow(
+                    escape, b, self.lexer.escapes != "minimal"):
                 continue
             if y not in best:
                 best[y] = self.best(y, label)

@@ -515,7 +515,8 @@ class Completions:
             if ways and must <= 0 and not shape.needs and not self._pre:
                 ways = [self._cheapest_name(shape, ways, wanted)]
             for r, text in ways:
-                rest = self._rest(obj, seen | 1 << r, shape.place[r] + 1 if shape.ordered else 0, after, x, None, 0, True)
+                place = shape.place[r] + 1 if shape.ordered else 0
+                rest = self._rest(obj, seen | 1 << r, place, after, x, None, 0, True)
                 out.append(_cat(_text(text + b'"'), self._colon, self.value(shape.nodes[r]), self._space, rest))
         if extra >= 0 and ext:
             later = must > 0 and self.exact          # the keys to come must differ from this one

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
 
+from structgen.automata.lexer import Lexer
 from structgen.decoding.closing import _SPANNING
 from structgen.decoding.compiled import Compiled
+from structgen.decoding.extra_keys import ExtraKeys
 from structgen.errors import BudgetError, LimitError
 from structgen.frontends.json_schema import lower
 from structgen.grammar.ir import Options
+from structgen.grammar.strings import ANY_STRING, Length, Pattern, atom_lang
 from tests.exactness.pairs import engine, mask_of, options_of, pick, reference, schema_of, vocabulary
 from tests.support.random_schemas import TABLE
 
@@ -187,3 +191,20 @@ def test_many_undeclared_keys():
     rest = m.shortest_completion()
     m.accept_bytes(rest)
     assert m.can_end() and m.text.count(b":0") == 200
+
+
+@pytest.mark.parametrize("escapes", ["all", "minimal"])
+@pytest.mark.parametrize("prefix", [b"", b"\\", b"\\u00", b"\\u001", b"\\ud83d", b"\\ud83d\\", b"\\ud83d\\ud", b"\xc3"])
+def test_shortest_keys_from_inside_a_character(escapes, prefix):
+    """What follows half an escape may be any code point, in whatever form is left for it."""
+    for lang in (atom_lang(Pattern("ecma", "^[^a]{1,3}$")), atom_lang(Length(1, 3)), ANY_STRING):
+        lexer = Lexer(escapes=escapes)
+        start = lexer.add_string(lang)
+        q = lexer.run(start, prefix)
+        if q < 0:
+            assert escapes == "minimal" and b"\\ud" in prefix
+            continue
+        label = lexer.label(lexer.run(start, b"bb"))
+        words = ExtraKeys(lexer).words(-1, q, -1, label, 4)
+        assert words[0] == lexer.shortest(q) and words == sorted(words, key=lambda w: (len(w), w))
+        assert len({json.loads(b'"' + prefix + w + b'"') for w in words}) == 4
