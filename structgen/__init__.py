@@ -18,6 +18,7 @@ _HOMES = {
     "Choice": "constraints", "JsonSchema": "constraints", "Regex": "constraints",
     "Either": "combinators", "Optional": "combinators", "Repeat": "combinators", "Seq": "combinators",
     "Substring": "combinators", "Text": "combinators", "Token": "combinators",
+    "EBNF": "grammars", "GBNF": "grammars", "Lark": "grammars",
     "Compiled": "decoding.compiled", "Matcher": "decoding.matcher", "fill_batch": "decoding.matcher",
     "load_compiled": "decoding.artefact",
     "LogitsProcessor": "decoding.processor", "Result": "decoding.result", "ValueRefused": "decoding.values",
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from .decoding.processor import LogitsProcessor
     from .decoding.result import Result
     from .decoding.values import ValueRefused
+    from .grammars import EBNF, GBNF, Lark
     from .models.loading import LoadedModel, load
     from .tokens.vocabulary import Vocabulary
     from .validation import Validator, validate

@@ -172,6 +172,9 @@ class CfgBuilder:
         n = len(self.names)
         if start < 0:
             names, rules, first = (*self.names, "start"), {(n, (start,)): None, **self.rules}, n
+            name = list(self.terminals)[-1 - start].name
+            if name.isidentifier():
+                names = (*self.names, name)
         else:
             names, rules, first = tuple(self.names), self.rules, start
         n = len(names)
@@ -179,7 +182,8 @@ class CfgBuilder:
         def number(symbol: int) -> int:
             return symbol if symbol >= 0 else n - 1 - symbol
 
-        places = (*self.places, *[Place()] * (n - len(self.places)), *self.terminal_places)
+        own = [self.terminal_places[-1 - start]] if start < 0 else []
+        places = (*self.places, *own, *self.terminal_places)
         return normalise(CfgGrammar(
             names, tuple(self.terminals), tuple(Rule(lhs, tuple(map(number, rhs))) for lhs, rhs in rules), first,
             places=places), [n + i for i, t in enumerate(self.terminals) if t.kind == "lang" and not t.lang])

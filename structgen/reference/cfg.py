@@ -88,7 +88,7 @@ def _ends(t: Terminal, data: _Input, i: int, complete: bool) -> set[int]:
         test = _whole(t.embedded.grammar())
         return {j for j in range(i, data.n + 1) if test(_slice(data, i, j))}
     if t.kind == "lang":
-        return {i + k for k in range(len(text) - at + 1) if _in_language(t.lang, text[at:at + k])}
+        return {i + k for k in _prefixes(t.lang, text[at:])}
     return set()
 
 
@@ -119,18 +119,30 @@ def _whole(grammar) -> Callable[[list[str]], bool]:
     return test
 
 
-@lru_cache(maxsize=100_000)
-def _in_language(lang, text: str) -> bool:
-    for conj in lang:
-        machine = ConjMachine(conj)
+@lru_cache(maxsize=1024)
+def _machines(lang) -> list[ConjMachine]:
+    return [ConjMachine(conj) for conj in lang]
+
+
+@lru_cache(maxsize=20_000)
+def _prefixes(lang, text: str) -> frozenset[int]:
+    """The lengths of the prefixes of `text` that are in a language."""
+    out = set()
+    for machine in _machines(lang):
         state = machine.start
-        for c in text:
+        if machine.accepts(state):
+            out.add(0)
+        for k, c in enumerate(text, 1):
             state = machine.feed(state, ord(c))
             if state is None:
                 break
-        if state is not None and machine.accepts(state):
-            return True
-    return False
+            if machine.accepts(state):
+                out.add(k)
+    return frozenset(out)
+
+
+def _in_language(lang, text: str) -> bool:
+    return len(text) in _prefixes(lang, text)
 
 
 # -- Earley ---------------------------------------------------------------------------

@@ -9,7 +9,6 @@ as `GrammarError` with the place in the text.
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Any, Iterable, Mapping, Optional
 
@@ -20,6 +19,7 @@ from lark.load_grammar import load_grammar
 
 from ...errors import GrammarError, RegexError, StructgenError
 from ...grammar.cfg import CfgGrammar, Embeddable, Indenter, Match, Place, Rule, Terminal, normalise
+from ..names import closest
 from ..regex import parse_python
 from .guard import check_size, check_templates
 from .source import Source
@@ -147,20 +147,20 @@ class _Builder:
         nonterminals = list(dict.fromkeys(str(r.origin.name) for r in rules))
         if self.start not in nonterminals:
             raise GrammarError(f"there is no rule {self.start!r} to start with",
-                               hint=_close(self.start, self.source.names()) or "name another with start=")
+                               hint=closest(self.start, self.source.names()) or "name another with start=")
         made = {"INDENT_type", "DEDENT_type"}
         special = {getattr(indenter, n) for n in made} if indenter is not None else set()
         by_name = {d.name: d for d in defs}
         used = dict.fromkeys(s.name for r in rules for s in r.expansion if s.is_term)
         undefined = {s.name for r in rules for s in r.expansion if not s.is_term} - set(nonterminals)
         for name in undefined:
-            raise self.error(f"the rule {name!r} is used but not defined", name, _close(name, nonterminals))
+            raise self.error(f"the rule {name!r} is used but not defined", name, closest(name, nonterminals))
         terminals = [self.pattern(d) for d in defs]
         names = [d.name for d in defs] + [name for name in used if name not in by_name]
         terminals += [self.declared(name, special) for name in names[len(defs):]]
         for name in set(self.embed) - set(used):
             raise StructgenError(f"embed={{{name!r}: ...}}: the grammar uses no terminal of that name",
-                                 hint=_close(name, used) or f"write `%declare {name}` and use it in a rule")
+                                 hint=closest(name, used) or f"write `%declare {name}` and use it in a rule")
         if indenter is not None:
             for role in ("NL_type", "INDENT_type", "DEDENT_type"):
                 name = getattr(indenter, role)
@@ -282,11 +282,6 @@ def _unexpected(err: Any) -> GrammarError:
     return GrammarError(f"unexpected: {what}", line=err.line, column=err.column)
 
 
-def _close(name: str, names: Iterable[str]) -> Optional[str]:
-    found = difflib.get_close_matches(name, list(names), 1)
-    return f"did you mean {found[0]!r}?" if found else None
-
-
 def _placed(err: StructgenError, source: Source) -> StructgenError:
     """The error with the place of the first name it quotes, if it has none."""
     if not isinstance(err, GrammarError) or err.line is not None:
@@ -317,7 +312,7 @@ def _translated(err: Exception, source: Source) -> GrammarError:
     at, hint = Place(), None
     if found_name:
         if "not defined" in message or "undefined" in message:
-            at, hint = source.use(found_name), _close(found_name, source.names() - {found_name})
+            at, hint = source.use(found_name), closest(found_name, source.names() - {found_name})
         else:
             at = source.definition(found_name)
     return GrammarError(message[:1].lower() + message[1:], line=at.line, column=at.column, hint=hint)
