@@ -121,8 +121,8 @@ class JsonSchema(Constraint):
     registry : mapping, optional
         Further schemas by URI for ``$ref``; nothing is ever fetched.
     lenient : bool
-        Leave out what cannot be enforced and list it in `coverage`, instead of
-        refusing the schema.
+        Leave out what cannot be enforced and list it in `relaxed` (and, as
+        ``"not enforced"``, in `coverage`), instead of refusing the schema.
 
     Raises
     ------
@@ -181,6 +181,32 @@ class JsonSchema(Constraint):
     @property
     def coverage(self) -> list[CoverageEntry]:
         return [*self._grammar.coverage, *self.notes]
+
+    @property
+    def relaxed(self) -> list[CoverageEntry]:
+        """With ``lenient=True``: the places that are not enforced, and would be refused without it.
+
+        Examples
+        --------
+        >>> JsonSchema({"type": "string", "minLength": 3}, lenient=True).relaxed
+        []
+        """
+        places = set(self._grammar.relaxed)
+        return [e for e in self._grammar.coverage if (e.pointer, e.keyword) in places]
+
+    @property
+    def impossible(self) -> list[CoverageEntry]:
+        """Parts of the schema that no valid value has: dead branches, properties that can never be present.
+
+        Examples
+        --------
+        >>> schema = {"type": "integer", "anyOf": [{"minimum": 3}, {"type": "string"}]}
+        >>> [(e.pointer, e.note) for e in JsonSchema(schema).impossible]
+        [('#/anyOf/1', 'no valid value is in this branch')]
+        """
+        from .frontends.json_schema.impossible import impossible_parts
+
+        return impossible_parts(self._lowered())
 
     def value(self, text: str) -> Any:
         from .decoding.values import to_value

@@ -137,16 +137,17 @@ def explain(
     fail_on: Annotated[FailOn, typer.Option(
         "--fail-on", help="Exit with 3 if keywords are refused; or also if some are not enforced; or never.")] =
         FailOn.refused,
+    witness: Annotated[bool, typer.Option("--witness", help="Also print a shortest valid value.")] = False,
     order: OrderOption = None, extra: ExtraOption = None, whitespace: WhitespaceOption = None,
     numbers: NumbersOption = None, escapes: EscapesOption = None, format: FormatOption = None,
     no_format: NoFormatOption = None,
     output_format: Output = OutputFormat.text,
 ) -> None:
-    """Say what happens to each keyword of a schema: enforced, not enforced or refused, and why."""
+    """Say what happens to each keyword of a schema (enforced, not enforced or refused), and what can never be valid."""
     settings.json = output_format is OutputFormat.json
     from .explain import run
 
-    run(schema, fail_on.value, _options(order, extra, whitespace, numbers, escapes, format, no_format))
+    run(schema, fail_on.value, witness, _options(order, extra, whitespace, numbers, escapes, format, no_format))
 
 
 @app.command(name="compile", short_help="Compile a constraint for a tokenizer to a file.")

@@ -103,7 +103,9 @@ class CoverageEntry(NamedTuple):
     """One line of ``compiled.coverage``: what happened to one keyword.
 
     `status` is ``"enforced"``, ``"annotation"`` (no effect on validity),
-    ``"not enforced"`` or ``"narrowed"`` (an option made the language smaller).
+    ``"narrowed"`` (fewer values than the schema allows, none more: by an option,
+    or as `note` says), ``"not enforced"``, or in lists of their own
+    ``"impossible"`` (no valid value has this part).
     """
 
     pointer: str

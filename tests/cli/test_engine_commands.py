@@ -47,6 +47,25 @@ def test_explain_several_refusals(cli):
         "#/properties/a/uniqueItems", "#/properties/b/items/uniqueItems"}
 
 
+def test_explain_what_can_never_be(cli):
+    schema = {"type": "object", "properties": {"a": {"type": "string", "enum": [1, "x"]}, "b": {"minimum": 5}},
+              "required": ["a"]}
+    done = cli("explain", json.dumps(schema), "--witness", "--output-format", "json")
+    assert done.code == 0
+    assert done.json()["impossible"] == [
+        {"pointer": "#/properties/a/enum/0", "note": "no valid value is this constant"}]
+    assert done.json()["witness"] == {"a": "x"}
+    text = cli("explain", json.dumps(schema), "--witness").out
+    assert "1 impossible" in text and 'a shortest valid value: {"a": "x"}' in text
+
+
+def test_explain_unsatisfiable(cli):
+    schema = {"type": "object", "required": ["b"],
+              "properties": {"b": {"type": "array", "items": False, "minItems": 1}}}
+    done = cli("explain", json.dumps(schema))
+    assert done.code == 3 and "no JSON value satisfies this schema (at #/properties/b)" in done.err
+
+
 def test_explain_python_type(cli, write):
     source = write("shapes.py", "from pydantic import BaseModel\n\nclass P(BaseModel):\n    x: int = 0\n")
     done = cli("explain", f"{source}:P", "--output-format", "json")

@@ -6,10 +6,11 @@ on the compile path.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...grammar.ir import CoverageEntry
 from .documents import Dialect, pointer_of
+from .forms import Form
 from .keywords import ANNOTATIONS, KEYWORDS, TABLES
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["coverage_of"]
 
+#: keywords that may leave no room for exponents
+_NUMERIC = frozenset(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"))
 _VOCABULARY = {k.name: k.vocabulary for k in KEYWORDS}
 
 
@@ -26,14 +29,18 @@ def coverage_of(g: "SchemaGrammar") -> list[CoverageEntry]:
     relaxed = set(g.relaxed)
     for res in list({id(r): r for r in g.docs.all_resources()}.values()):
         for site in list(res.sites.values()):
-            if (site.form is not None or site.node != -2) and isinstance(site.schema, dict) and site.res is res:
-                _entries(g, site.schema, res.dialect, site.pointer, relaxed, out)
+            read = site.form is not None or site.node != -2 or site in g.marked
+            if read and isinstance(site.schema, dict) and site.res is res:
+                _entries(g, site.schema, res.dialect, site.pointer, relaxed, out, site.form)
     for schema, parent, path in g.bare:
         _entries(g, schema, parent.res.dialect, pointer_of(parent, *path), relaxed, out)
     return list(dict.fromkeys(out))
 
 
-def _entries(g: "SchemaGrammar", schema: dict, dialect: Dialect, place: str, relaxed: set, out: list) -> None:
+def _entries(g: "SchemaGrammar", schema: dict, dialect: Dialect, place: str, relaxed: set, out: list,
+             form: Any = None) -> None:
+    from ...automata.numbers import EXPONENT_NOTE, narrows_exponents
+    from ..formats import FORMAT_NOTES
     from .own_keywords import format_language
     draft = dialect if isinstance(dialect, int) else dialect[0]
     hidden = draft <= 7 and "$ref" in schema
@@ -50,10 +57,15 @@ def _entries(g: "SchemaGrammar", schema: dict, dialect: Dialect, place: str, rel
                 status, note = "annotation", "by the format option"
             elif format_language(value, "assert") is None:
                 status, note = "not enforced", "unknown format"
+            elif value in FORMAT_NOTES:
+                status, note = "narrowed", FORMAT_NOTES[value]
             else:
                 status, note = "enforced", ""
         elif keyword in table:
             status, note = "enforced", ""
+            if keyword in _NUMERIC and isinstance(form, Form) and g.options.numbers == "all" \
+                    and narrows_exponents(form.number):
+                note = EXPONENT_NOTE
         elif keyword in ANNOTATIONS:
             status, note = "annotation", ""
         elif keyword in _VOCABULARY:

@@ -40,7 +40,8 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
     root : int
         The node of the whole schema.
     relaxed : list of (str, str)
-        With ``lenient=True``: pointer and keyword of what is not enforced.
+        With ``lenient=True``: pointer and keyword of what is not enforced,
+        just what would have been refused.
     """
 
     def __init__(self, schema: Union[dict, bool], options: Options = Options(),
@@ -108,8 +109,10 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
         """Refuse what is not enforced and bears on a value that can really occur.
 
         Without its refused keywords a place allows more, so what is
-        unreachable or empty even then is harmless.
+        unreachable or empty even then is harmless.  With ``lenient=True``
+        it is listed instead.
         """
+        relaxed: dict[tuple[str, str], None] = {}
         stack, seen = [self.root], {self.root}
         while stack:
             i = stack.pop()
@@ -118,7 +121,9 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
                 live = live_types(form)
                 for types, keyword, site in form.refused:
                     if types & live:
-                        raise unsupported(keyword, site)
+                        if not self.lenient:
+                            raise unsupported(keyword, site)
+                        relaxed[pointer_of(site, keyword), keyword] = None
             node = self.node(i)
             found = [k for alt in node.arrays for k in alt.prefix + (alt.items,)]
             for alt in node.objects:
@@ -130,6 +135,7 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
                 if k >= 0 and k not in seen:
                     seen.add(k)
                     stack.append(k)
+        self.relaxed = list(relaxed)
 
     def _prove_all(self) -> None:
         overlapping = []

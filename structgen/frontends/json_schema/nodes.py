@@ -271,7 +271,4 @@ class NodeTable:
 
     def refuse(self, refused: list, types: int, keyword: str, site: Site) -> None:
         """Note that `keyword` at `site` is not enforced for `types`."""
-        if self.lenient:
-            self.relaxed.append((pointer_of(site, keyword), keyword))
-        else:
-            refused.append((types, keyword, site))
+        refused.append((types, keyword, site))

@@ -1,0 +1,121 @@
+"""What can never be: branches, properties, items and constants of a satisfiable schema that no valid value has.
+
+A schema that allows no value at all is an error.  A part that can never hold is
+not, but nearly always a mistake: a ``required`` key whose type contradicts
+another ``allOf`` branch, an ``enum`` beside the wrong ``type``, a recursion
+without an end.  :func:`impossible_parts` finds them by asking the grammar for
+the satisfiability of each part, alone and together with the schema around it
+that speaks of the same value.  It adds nodes, so it wants a grammar of its own.
+
+Costs about as much as lowering, more where constants are many; nothing here
+runs unless asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Iterator
+
+from ...errors import LimitError, SchemaError
+from ...grammar.ir import CoverageEntry
+from .documents import Site, pointer_of
+from .forms import Form, meet
+from .own_keywords import values_form
+
+if TYPE_CHECKING:
+    from .grammar import SchemaGrammar
+
+__all__ = ["impossible_parts"]
+
+#: keywords whose subschemas speak of the same value
+_IN_PLACE = frozenset(("allOf", "anyOf", "oneOf", "then", "else", "dependentSchemas", "dependencies"))
+#: constants of one enum that are looked at
+_MAX_CONSTANTS = 200
+
+
+def impossible_parts(g: "SchemaGrammar") -> list[CoverageEntry]:
+    """Parts that no valid value has, in document order, as entries of status ``"impossible"``.
+
+    Examples
+    --------
+    >>> from structgen.frontends.json_schema import lower
+    >>> g = lower({"type": "object", "properties": {"a": {"type": "string", "enum": [1, "x"]}}})
+    >>> [(e.pointer, e.note) for e in impossible_parts(g)]
+    [('#/properties/a/enum/0', 'no valid value is this constant')]
+    """
+    out: dict[tuple[str, str], CoverageEntry] = {}
+    for site in _sites(g):
+        for pointer, keyword, note in _parts(g, site):
+            out.setdefault((pointer, keyword), CoverageEntry(pointer, keyword, "impossible", note))
+    return list(out.values())
+
+
+def _sites(g: "SchemaGrammar") -> list[Site]:
+    """Subschemas that were read, a root before its parts."""
+    found = []
+    for res in g.docs.all_resources():
+        for site in list(res.sites.values()):
+            if site.res is res and type(site.schema) is dict and site.form is not None:
+                found.append(site)
+    return found
+
+
+def _parts(g: "SchemaGrammar", site: Site) -> Iterator[tuple[str, str, str]]:
+    schema = site.schema
+    if not _deliberate(schema) and not _possible(g, site.form):
+        keyword = str(site.path[0]) if site.path else ""
+        yield site.pointer or "#", keyword, "no value satisfies this schema"
+        return
+    around = _around(g, site)
+    if around is None or not _possible(g, around):
+        return      # reported where it begins
+    for keyword in ("anyOf", "oneOf"):
+        for i, sub in enumerate(schema.get(keyword) or ()):
+            if isinstance(sub, dict) and not _deliberate(sub):
+                form = g.docs.site(sub, site, (keyword, i)).form
+                if isinstance(form, Form) and _possible(g, form) and not _possible(g, meet(around, form, g.conj)):
+                    yield pointer_of(site, keyword, i), keyword, "no valid value is in this branch"
+    constants = schema.get("enum")
+    if isinstance(constants, (list, tuple)) and len(constants) <= _MAX_CONSTANTS:
+        for i, value in enumerate(constants):
+            try:
+                form = values_form(g, [value], 127, site)
+            except SchemaError:
+                continue
+            if not _possible(g, meet(around, form, g.conj)):
+                yield pointer_of(site, "enum", i), "enum", "no valid value is this constant"
+    declared = schema.get("properties")
+    if isinstance(declared, dict) and around.objects:
+        for name, sub in declared.items():
+            if sub is False or isinstance(sub, dict) and _deliberate(sub):
+                continue
+            if not _possible(g, meet(around, _with(name), g.conj)):
+                yield pointer_of(site, "properties", name), "properties", "this property can never be present"
+
+
+def _with(name: str) -> Form:
+    """Objects that have a key `name`."""
+    from .forms import ObjForm
+    return Form(objects=(ObjForm(required=(name,)),))
+
+
+def _around(g: "SchemaGrammar", site: Site) -> Any:
+    """The form of everything said of the value at `site` in the same document; None: not read."""
+    top = site
+    while top.path and top.path[0] in _IN_PLACE and top.parent is not None:
+        top = top.parent
+    form = top.form
+    if not isinstance(form, Form) or not isinstance(site.form, Form):
+        return None
+    return form if top is site else meet(form, site.form, g.conj)
+
+
+def _deliberate(schema: dict) -> bool:
+    """Whether a schema is a way to write ``false``."""
+    return schema.get("not") in ({}, True) and "not" in schema or schema.get("enum") == []
+
+
+def _possible(g: "SchemaGrammar", form: Form) -> bool:
+    try:
+        return g.satisfiable(form)
+    except LimitError:
+        return True
