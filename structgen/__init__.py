@@ -15,6 +15,7 @@ from .errors import (BudgetError, GrammarError, LimitError, MatcherError, ModelE
 # where each public name lives
 _HOMES = {
     "agenerate": "api", "compile": "api", "generate": "api", "stream": "api", "witness": "api",
+    "sample": "sampling.run", "SampleResult": "sampling.result",
     "Choice": "constraints", "JsonSchema": "constraints", "Regex": "constraints",
     "Either": "combinators", "Optional": "combinators", "Repeat": "combinators", "Seq": "combinators",
     "Substring": "combinators", "Text": "combinators", "Token": "combinators",
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from .decoding.values import ValueRefused
     from .grammars import EBNF, GBNF, Lark
     from .models.loading import LoadedModel, load
+    from .sampling.result import SampleResult
+    from .sampling.run import sample
     from .tokens.vocabulary import Vocabulary
     from .validation import Validator, validate
 

@@ -80,6 +80,11 @@ def save_compiled(compiled: Compiled, path: PathLike) -> None:
     replace_file(Path(path), head.encode("ascii") + body)
 
 
+def constraint_key(compiled: Compiled) -> str:
+    """Equal for compiled objects of the same constraint and options; StructgenError if it has no plain form."""
+    return hashlib.sha256(_json(_described(compiled.source)).encode("ascii")).hexdigest()
+
+
 def _described(source: Any) -> dict[str, Any]:
     """A constraint as plain data."""
     kind = type(source)

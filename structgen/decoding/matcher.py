@@ -254,6 +254,24 @@ class Matcher:
                                offset=at, expected=probe.expected())
         self._node = (r, data, node, node[3] + len(data), node[4], False)
 
+    @property
+    def state(self) -> tuple[int, int, bool]:
+        """What the future depends on: positions of equal state allow the same continuations.
+
+        Budgets aside.  Comparable between forks of one matcher only.
+
+        Examples
+        --------
+        >>> import structgen as sg
+        >>> letters = sg.Vocabulary.from_tokens([bytes([b]) for b in range(256)], eos_ids=[256])
+        >>> m = sg.compile(sg.Regex("(ab)*"), letters).matcher()
+        >>> start = m.state
+        >>> m.accept_bytes(b"ab")
+        >>> m.state == start
+        True
+        """
+        return id(self._arena), self._node[0], self._node[5]
+
     def can_end(self) -> bool:
         """Whether the text so far is complete (EOS is allowed)."""
         if self._node[5]:

@@ -1,0 +1,230 @@
+"""Walks: one rule, from which exact sampling, weights, ASAp, masking and rejection all come.
+
+At an expanded node v choose a child in proportion to p * theta, and remember
+the theta used.  On arrival (once somebody has expanded the child) let
+r = U(child) now / theta used.  Along a walk that is never stopped,
+
+    prob(text) = prod(p * theta_used / U) and prod(r) = prod(U / theta_used),
+
+so their product is P(text) / U(root) whatever the bounds were and whoever
+changed them in between:
+
+* ``exact``: throw a coin with r at every arrival.  A walk that survives is an
+  independent draw from P given the language, from the first one on (CARS,
+  arXiv 2510.01902, with node-wise caching);
+* ``weighted``: keep prod(r) * U(root) as the text's weight;
+* ``asap``: ignore r (Grammar-Aligned Decoding, arXiv 2405.21047);
+* ``mask``: choose in proportion to p alone among what is allowed; the weight of a
+  text is prod m(v);
+* ``rejection``: draw from P and stop where a token is not allowed.
+
+Many walkers go at once and share the trie; the nodes they wait for are one
+batch of the model.  Each attempt has its own random stream and results are taken
+in the order of attempts *begun*: taking them as they finish would prefer short
+texts.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Iterator, Optional
+
+import numpy as np
+
+from . import walk_kernels as wk
+from .oracle import PrefixOracle
+from .scorers import Path
+
+__all__ = ["METHODS", "Attempt", "Budget", "Walkers"]
+
+# method -> (how children are drawn, which coin)
+METHODS = {
+    "exact": (wk.BOUND, wk.COIN_BOUND),
+    "weighted": (wk.BOUND, wk.COIN_NONE),
+    "asap": (wk.BOUND, wk.COIN_NONE),
+    "mask": (wk.RAW, wk.COIN_NONE),
+    "rejection": (wk.RAW, wk.COIN_MASS),
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a request may spend; None: no limit.  `seconds` is wall time."""
+
+    forwards: Optional[int] = None
+    evaluations: Optional[int] = None
+    attempts: Optional[int] = None
+    seconds: Optional[float] = None
+
+
+@dataclass
+class Attempt:
+    """One walk, finished or not.
+
+    `log_r` is the log of the product of r, `log_mass` the sum of log m(v) over
+    the nodes of the path, `visits` the nodes arrived at (what a sampler that
+    caches nothing would have to run the model on).  `upper`, `lower` and `texts`
+    are theta(root), the mass and the number of texts found when it began; `new`:
+    its text was not among them.
+    """
+
+    index: int
+    state: np.ndarray
+    out: np.ndarray = field(default_factory=lambda: np.zeros(6))
+    node: int = 0
+    fresh: int = 1
+    upper: float = 1.0
+    lower: float = 0.0
+    texts: int = 0
+    end: int = -1
+    log_p: float = -math.inf
+    new: bool = False
+    over: bool = False
+
+    @property
+    def success(self) -> bool:
+        return self.end >= 0
+
+    @property
+    def log_r(self) -> float:
+        return float(self.out[0])
+
+    @property
+    def log_mass(self) -> float:
+        return float(self.out[1])
+
+    @property
+    def visits(self) -> int:
+        return int(self.out[2])
+
+
+class Walkers:
+    """Attempts of one method on an oracle, a batch at a time.
+
+    Parameters
+    ----------
+    oracle : PrefixOracle
+    method : str
+        A key of `METHODS`.
+    seed : int
+        Attempt i of a seed draws the same numbers, whatever the batch.
+    batch : int
+        Walks going on at once.
+    budget : Budget
+
+    Attributes
+    ----------
+    attempts : list of Attempt
+        Those begun, in order.
+    stopped : str or None
+        Which limit of the budget ended the work.
+    """
+
+    def __init__(self, oracle: PrefixOracle, method: str, seed: int, batch: int = 16,
+                 budget: Budget = Budget()):
+        self.oracle = oracle
+        self.method = method
+        self.draw, self.coin = METHODS[method]
+        self.seed = seed
+        self.batch = batch
+        self.budget = budget
+        self.attempts: list[Attempt] = []
+        self.stopped: Optional[str] = None
+        self._done = 0              # attempts[:_done] are over
+        self._active: list[Attempt] = []
+        self._begun = (oracle.passes, oracle.evaluations, time.monotonic())
+
+    def finished(self) -> Iterator[Attempt]:
+        """Attempts that are over, in the order they began, until nobody asks or the budget is spent."""
+        while True:
+            while self._done < len(self.attempts) and self.attempts[self._done].over:
+                self._done += 1
+                yield self.attempts[self._done - 1]
+            if self.oracle.expanded[0] and self.oracle.theta[0] <= 0:
+                return
+            if self._spent():
+                return
+            self._step()
+
+    def path(self, attempt: Attempt) -> Path:
+        """The tokens of a successful attempt, end token included."""
+        return (*self.oracle.path(attempt.node), attempt.end)
+
+    def _spent(self) -> bool:
+        b, (passes, evaluations, began) = self.budget, self._begun
+        have = {"forwards": (b.forwards, self.oracle.passes - passes),
+                "evaluations": (b.evaluations, self.oracle.evaluations - evaluations),
+                "attempts": (b.attempts, self._done),
+                "seconds": (b.seconds, time.monotonic() - began)}
+        for name, (limit, spent) in have.items():
+            if limit is not None and spent >= limit:
+                self.stopped = name
+                return True
+        return False
+
+    def _begin(self) -> Attempt:
+        index = len(self.attempts)
+        words = np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64)
+        attempt = Attempt(index, words)
+        self.attempts.append(attempt)
+        return attempt
+
+    def _step(self) -> None:
+        """Move every walker until it is over or waits, then expand what they wait for."""
+        o = self.oracle
+        if not o.expanded[0]:
+            o.expand([0])
+            return
+        limit = self.budget.attempts
+        wanted: list[int] = []
+        waiting: list[Attempt] = []
+        todo = self._active
+        self._active = []
+        while True:
+            for a in todo:
+                self._move(a)
+                if not a.over:
+                    waiting.append(a)
+                    wanted.append(a.node)
+            room = self.batch - len(waiting)
+            if room <= 0 or o.theta[0] <= 0:
+                break
+            if limit is not None:
+                room = min(room, limit - len(self.attempts))
+            # a bound on what is begun ahead, so that a complete trie does not run on for ever
+            ahead = sum(1 for a in self.attempts[self._done:] if a.over)
+            room = min(room, 4 * self.batch - ahead)
+            if room <= 0:
+                break
+            todo = []
+            for _ in range(room):
+                a = self._begin()
+                a.upper, a.lower, a.texts = o.upper, o.known, len(o.leaves)
+                a.out[3] = o.upper if self.draw == wk.BOUND else 1.0
+                todo.append(a)
+        self._active = waiting
+        o.expand(wanted)
+
+    def _move(self, a: Attempt) -> None:
+        """One walker, as far as it comes."""
+        o = self.oracle
+        while True:
+            status, node = wk.walk(a.node, float(a.out[3]), self.draw, self.coin, a.fresh, a.state, a.out, *o.tables())
+            a.node, a.fresh = int(node), 1
+            if status == wk.CREATE:
+                a.node = o.child(a.node, int(a.out[5]))
+                if not o.expanded[a.node]:
+                    return
+            elif status == wk.EXPAND:
+                return
+            elif status == wk.LEAF:
+                a.end = int(a.out[5])
+                a.log_p, which = o.found(a.node, a.end)
+                a.new = which >= a.texts
+                a.over = True
+                return
+            else:
+                a.over = True
+                return
