@@ -21,7 +21,7 @@ from typing import Callable, Optional, Sequence
 import numpy as np
 
 from ..errors import LimitError
-from ..grammar.strings import ANY_STRING, Atom, Length, Literals, Pattern, StrLang
+from ..grammar.strings import Atom, Length, Literals, Pattern, StrLang
 from . import lexer_kernels as K
 from .lexer_nfa import PatternUnion, Prepared, prepare
 from .lexer_shortest import shortest
@@ -44,7 +44,7 @@ class Lexer:
         escape, else lower-case ``\\u00xx``).
     max_states, max_search : int
         Deterministic budgets: states of determinised automata, and steps of
-        liveness searches.
+        liveness searches (since the last :meth:`refuel`).
 
     Examples
     --------
@@ -57,7 +57,7 @@ class Lexer:
     1
     """
 
-    def __init__(self, escapes: str = "all", *, max_states: int = 200_000, max_search: int = 2_000_000):
+    def __init__(self, escapes: str = "all", *, max_states: int = 200_000, max_search: int = 20_000_000):
         self.escapes = escapes
         self._minimal = escapes == "minimal"
         self.max_states, self.max_search = max_states, max_search
@@ -72,6 +72,10 @@ class Lexer:
         self._labels: dict[int, Callable[[int], int]] = {}
         self._patterns: dict[int, str] = {}
         self.shortest_memo: dict[int, bytes] = {}
+
+    def refuel(self) -> None:
+        """Start the budget of steps anew: one text must not suffer from what others took."""
+        self.block[K.B_FUEL] = self.max_search
 
     # ------------------------------------------------------------- the tables
 

@@ -65,6 +65,7 @@ class Compiled:
         BudgetError
             If the shortest valid output needs more than `max_tokens` tokens.
         """
+        self._arena.lexer.refuel()
         return Matcher(self, max_tokens)
 
     def arena(self) -> Arena:
