@@ -37,7 +37,7 @@ from .own_keywords import BUSY, MAX_DEPTH, base_form
 if TYPE_CHECKING:
     from .grammar import SchemaGrammar
 
-__all__ = ["Contained", "Either", "evaluated_form", "marked_form", "needs_marks"]
+__all__ = ["Contained", "Either", "evaluated_form", "marked_form", "needs_marks", "own_facts"]
 
 _MISSING = Facts.MISSING
 _NO_MARKS: frozenset = frozenset()
@@ -60,6 +60,13 @@ def needs_marks(f: Facts) -> bool:
     return (f.unevaluated not in (_MISSING, True, {}) and bool(f.apply or f.condition is not _MISSING)
             or f.unevaluated_items not in (_MISSING, True, {})
             and bool(f.apply or f.condition is not _MISSING or f.contains is not _MISSING))
+
+
+def own_facts(f: Facts) -> Facts:
+    """What a schema says without looking at what other keywords evaluated."""
+    own = copy(f)
+    own.unevaluated = own.unevaluated_items = _MISSING
+    return own
 
 
 def evaluated_form(g: "SchemaGrammar", site: Site) -> Form:
@@ -97,8 +104,6 @@ def marked_form(g: "SchemaGrammar", site: Site) -> Form:
 
 def _marked(g: "SchemaGrammar", f: Facts, site: Site) -> Form:
     from .lowering import dependent, in_place, negated, refusing
-    own = copy(f)
-    own.unevaluated = own.unevaluated_items = _MISSING
 
     def plain(path: tuple, schema: Any) -> Form:
         return in_place(g, site, path, schema)
@@ -108,7 +113,7 @@ def _marked(g: "SchemaGrammar", f: Facts, site: Site) -> Form:
             return plain(path, schema)
         return marked_form(g, g.docs.site(schema, site, path))
 
-    base = _add_marks(base_form(g, own, site), *_own_marks(g, f, site))
+    base = _add_marks(base_form(g, own_facts(f), site), *_own_marks(g, f, site))
     parts = [base]
     to_prove = []
     for keyword, value in f.apply:

@@ -67,8 +67,10 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
         self._read_all()
         self._prove_all()
         if not self.has(self.root):
-            pointer = self._culprit()
-            raise UnsatisfiableSchema("no JSON value satisfies this schema", pointer=pointer)
+            from .impossible import contradiction
+            pointer, node = self._culprit()
+            raise UnsatisfiableSchema("no JSON value satisfies this schema", pointer=pointer,
+                                      hint=contradiction(self, node))
         self.root = self._same[self.root]
         if self._some_refused:
             self._check_refused()

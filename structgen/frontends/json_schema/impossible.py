@@ -13,23 +13,27 @@ runs unless asked for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any, Iterator, Optional
 
 from ...errors import LimitError, SchemaError
 from ...grammar.ir import CoverageEntry
 from .documents import Site, pointer_of
-from .forms import Form, meet
-from .own_keywords import values_form
+from .evaluated import own_facts
+from .forms import ANY_FORM, Form, meet
+from .lowering import facts_of, in_place, site_form
+from .own_keywords import base_form, values_form
 
 if TYPE_CHECKING:
     from .grammar import SchemaGrammar
 
-__all__ = ["impossible_parts"]
+__all__ = ["impossible_parts", "contradiction"]
 
 #: keywords whose subschemas speak of the same value
 _IN_PLACE = frozenset(("allOf", "anyOf", "oneOf", "then", "else", "dependentSchemas", "dependencies"))
 #: constants of one enum that are looked at
 _MAX_CONSTANTS = 200
+#: subschemas that are compared in search of a contradiction
+_MAX_COMPARED = 40
 
 
 def impossible_parts(g: "SchemaGrammar") -> list[CoverageEntry]:
@@ -119,3 +123,47 @@ def _possible(g: "SchemaGrammar", form: Form) -> bool:
         return g.satisfiable(form)
     except LimitError:
         return True
+
+
+def contradiction(g: "SchemaGrammar", node: int) -> Optional[str]:
+    """Which parts of an unsatisfiable node exclude each other, in words: none of them can be spared.
+
+    None if there are not at least two, or very many.
+    """
+    core: list[tuple[str, Form]] = []
+    try:
+        for site in g.sites_of(node):
+            core += _said(g, site)
+        if not 1 < len(core) <= _MAX_COMPARED or _together(g, core):
+            return None
+        for part in list(core):
+            rest = [other for other in core if other is not part]
+            if not _together(g, rest):
+                core = rest
+        if 1 < len(core) <= 4:
+            *most, last = [pointer for pointer, _ in core]
+            return f"{', '.join(most)} and {last} exclude each other"
+    except (LimitError, SchemaError):
+        pass        # a hint is no reason for another error
+    return None
+
+
+def _together(g: "SchemaGrammar", parts: list[tuple[str, Form]]) -> bool:
+    form = ANY_FORM
+    for _, part in parts:
+        form = meet(form, part, g.conj)
+    return _possible(g, form)
+
+
+def _said(g: "SchemaGrammar", site: Site) -> Iterator[tuple[str, Form]]:
+    """What must hold at `site`: its own keywords, references, the branches of ``allOf``."""
+    if type(site.schema) is not dict:
+        return
+    facts = facts_of(site)
+    yield site.pointer or "#", base_form(g, own_facts(facts), site)
+    for keyword, value in facts.apply:
+        if keyword == "$ref":
+            yield pointer_of(site, keyword), site_form(g, g.docs.resolve(site, value))
+        elif keyword == "allOf":
+            for i, sub in enumerate(value):
+                yield pointer_of(site, keyword, i), in_place(g, site, (keyword, i), sub)

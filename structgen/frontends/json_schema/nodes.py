@@ -73,6 +73,10 @@ class NodeTable:
             node = site.node = self._new((site,))
         return node
 
+    def sites_of(self, node: int) -> tuple[Site, ...]:
+        """The subschemas whose conjunction `node` is."""
+        return self._sites[node] if node > 0 else ()
+
     def _new(self, sites: tuple, form: Optional[Form] = None) -> int:
         node = len(self._forms)
         if node >= MAX_NODES:

@@ -113,8 +113,8 @@ class Satisfiability(NodeTable):
             good = self.has(node) and good
         return good and (arr.min <= len(arr.prefix) or self.has(arr.items))
 
-    def _culprit(self) -> str:
-        """The pointer of the innermost schema that makes the root unsatisfiable."""
+    def _culprit(self) -> tuple[str, int]:
+        """The innermost schema that makes the root unsatisfiable: its pointer, and the node it is about."""
         i, seen = self.root, set()
         while True:
             seen.add(i)
@@ -133,8 +133,11 @@ class Satisfiability(NodeTable):
                 for site in self._sites[i]:
                     declared = site.schema.get("properties") if isinstance(site.schema, dict) else None
                     if isinstance(declared, dict) and bad[0][1] in declared:
-                        return pointer_of(site, "properties", bad[0][1])
+                        return pointer_of(site, "properties", bad[0][1]), NONE
+                break
+            shared = set(self._types.values())      # bare types, which have no place of their own
+            if any(site.node in shared for site in self._sites[bad[0][0]]):
                 break
             i = bad[0][0]
         sites = self._sites[i]
-        return sites[0].pointer if sites else "#"
+        return (sites[0].pointer if sites else "#"), i

@@ -144,3 +144,16 @@ def test_no_witness(schema, pointer):
     with pytest.raises(UnsatisfiableSchema) as caught:
         sg.witness(schema)
     assert caught.value.pointer == pointer and isinstance(caught.value, SchemaError)
+
+
+@pytest.mark.parametrize("schema, hint", [
+    ({"allOf": [INTEGER, {"title": "x"}, {"type": "object"}]}, "#/allOf/0 and #/allOf/2 exclude each other"),
+    ({"type": "object", "required": ["a"], "allOf": [{"properties": {"a": STRING}}, {"$ref": "#/$defs/x"}],
+      "$defs": {"x": {"properties": {"a": INTEGER}}}}, "#, #/allOf/0 and #/allOf/1 exclude each other"),
+    ({"$ref": "#/$defs/x", "type": "string", "$defs": {"x": {"minimum": 3, "type": "integer"}}},
+     "# and #/$ref exclude each other"),
+    ({"type": "integer", "minimum": 3, "maximum": 2}, None)])
+def test_what_contradicts_what(schema, hint):
+    with pytest.raises(UnsatisfiableSchema) as caught:
+        lower(schema)
+    assert caught.value.hint == hint
