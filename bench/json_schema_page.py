@@ -73,7 +73,10 @@ def table(head: list[str], rows: list) -> str:
 
 
 def reason(outcome: suite.Outcome) -> str | None:
-    """Why a test is not passed."""
+    """Why a test is not passed: a refusal says so itself."""
+    refused = re.match(r"UnsupportedSchema: (.*?),? is not enforced", outcome.detail)
+    if refused:
+        return f"refused: {refused[1]}"
     for keyword, part, why in REASONS:
         if outcome.keyword == keyword and (part in outcome.group or part in outcome.test):
             return why
