@@ -1,12 +1,14 @@
-"""Bar 4: random walks; every finished text must be valid, no walk may get stuck.
+"""Random walks: every finished text must be valid, no walk may get stuck.
 
     STRUCTGEN_DATA=... python bench/walks.py [--schemas 1000] [--walks 20] [--seed 0]
+    STRUCTGEN_DATA=... python bench/walks.py --part 3/8 --record walks.jsonl     # one part of all schemas, kept
+    python bench/walks.py --report walks.jsonl                                   # the verdict on what was kept
 
 Each step takes an allowed token uniformly, except that with some probability
 the choice is among the allowed tokens that close something.  The budget of a
 walk is what the schema needs plus a random allowance.  A finished text is
 judged by :mod:`oracle` (``jsonschema``, ECMA patterns, exact decimals).
-Exit status 1: a dead end, an invalid text, or a walk over its budget.
+Exit status 1: a bar failed.
 """
 
 from __future__ import annotations
@@ -71,89 +73,139 @@ def walk(compiled, tokens, closers, eos: int, rng: random.Random, mask, slack: i
             return bytes(out), n, f"{n} tokens with a budget of {budget}"
 
 
+def walks_of(path, args, env) -> tuple[Counter, list[str]]:
+    """What became of the walks of one schema: counts, and a line for each that went wrong."""
+    sg, tokens, closers, eos, mask, tokenizer = env
+    case = benchdata.load_case(path)
+    count, findings = Counter(), []
+    try:
+        compiled = sg.compile(sg.JsonSchema(case["schema"], order=args.order), tokenizer)
+    except sg.StructgenError:
+        return Counter(refused=1), findings
+    except Exception as e:
+        return Counter(errors=1), [f"{path.stem}: {type(e).__name__}: {e}\n{traceback.format_exc(limit=-2)}"]
+    count["schemas"] = 1
+    flagged = bool(getattr(compiled, "may_dead_end", False))
+    count["schemas that may dead-end"] = int(flagged)
+    since = time.process_time()
+    oracle = Oracle(benchdata.json.dumps(case["schema"]))
+    for k in range(args.walks):
+        rng = random.Random(f"{args.seed}/{path.stem}/{k}")
+        count["walks"] += 1
+        try:
+            text, n, problem = walk(compiled, tokens, closers, eos, rng, mask, rng.randrange(args.slack + 1),
+                                    rng.choice([0.0, 0.3, 0.6, 0.9]), sg)
+        except Exception as e:
+            count["errors"] += 1
+            findings.append(f"{path.stem} walk {k}: {type(e).__name__}: {e}\n{traceback.format_exc(limit=-2)}")
+            continue
+        count["tokens"] += n
+        if problem:
+            count["stuck where it may" if flagged else "stuck"] += 1
+            findings.append(f"{path.stem} walk {k}: {problem}; text {text[-300:]!r}")
+            continue
+        verdict = oracle.check(text)
+        if verdict.valid:
+            count["valid"] += 1
+        elif verdict.unjudged:
+            count["unjudged"] += 1
+            findings.append(f"(unjudged) {path.stem} walk {k}: {verdict.problem}")
+        elif verdict.explained:
+            count["listed disagreements"] += 1
+        else:
+            count["invalid"] += 1
+            findings.append(f"{path.stem} walk {k}: {verdict.problem}; text {text[:500]!r}")
+    seconds = time.process_time() - since
+    count["milliseconds"] = round(1000 * seconds)
+    if seconds > 5:
+        print(f"  SLOW {path.stem}: {seconds:.1f} s of CPU", file=sys.stderr, flush=True)
+    return count, findings
+
+
+def report(count: Counter, findings: list[str], least: int) -> int:
+    """Print what was found and the verdicts; 1 if a bar failed."""
+    for line in findings[:60]:
+        print("  " + line)
+    if len(findings) > 60:
+        print(f"  ... and {len(findings) - 60} more")
+    count = Counter({k: v for k, v in count.items() if v})
+    good = count["valid"] + count["listed disagreements"]
+    judged = good + count["invalid"]
+    print(f"{count['schemas']} schemas ({count['refused']} more refused), {count['walks']} walks, {judged} texts "
+          f"judged, of {count['tokens'] / max(1, count['walks']):.1f} tokens: "
+          + ", ".join(f"{count[k]} {k}" for k in ("valid", "listed disagreements", "invalid", "unjudged", "stuck",
+                                                  "stuck where it may", "errors"))
+          + f"; {count['milliseconds'] / max(1, count['tokens']):.2f} ms of CPU a token, oracle included")
+
+    def bar(name: str, figure: str, ok: bool) -> bool:
+        print(f"  bar {name}: {figure}: {'ok' if ok else 'FAILED'}")
+        return ok
+
+    share = good / max(1, judged)
+    marked = count["schemas that may dead-end"] / max(1, count["schemas"])
+    wrong = count["invalid"] + count["stuck"] + count["errors"]
+    oks = [bar("no dead end, no invalid text, no crash", str(wrong), wrong == 0),
+           bar("at least 99.9 % of finished texts valid", f"{100 * share:.4f} %", share >= 0.999),
+           bar("may dead-end on at most 0.5 % of schemas", f"{100 * marked:.2f} %", marked <= 0.005)]
+    if least:
+        oks.append(bar(f"at least {least} schemas", str(count["schemas"]), count["schemas"] >= least))
+    return int(not all(oks))
+
+
+def read(path: Path) -> tuple[Counter, list[str]]:
+    """What earlier runs kept, the last entry of a schema counting."""
+    last = {}
+    for line in path.read_text().splitlines():
+        entry = benchdata.json.loads(line)
+        last[entry["schema"]] = entry
+    count, findings = Counter(), []
+    for entry in last.values():
+        count.update(entry["count"])
+        findings += entry["findings"]
+    return count, findings
+
+
 def main() -> int:
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--schemas", type=int, default=1000, help="at least this many, spread over the files")
-    p.add_argument("--skip", type=int, default=0, help="leave out that many of them (to run in parts)")
+    p.add_argument("--part", help="I/N: of all schemas the I-th of N parts, counted from 0")
     p.add_argument("--walks", type=int, default=20)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--files", help="only these stems, separated by commas")
     p.add_argument("--order", default="any")
     p.add_argument("--slack", type=int, default=60, help="largest allowance beyond the needed tokens")
-    p.add_argument("--dump", type=Path, help="write every finding here")
+    p.add_argument("--record", type=Path, help="append a line of JSON for every schema to this file")
+    p.add_argument("--report", type=Path, help="run nothing: the verdict on a file of --record")
     args = p.parse_args()
+    if args.report:
+        return report(*read(args.report), 0)
     benchdata.require()
     import structgen as sg
     tokens, _, eos = benchdata.token_bytes()
-    closers = closing_tokens(tokens)
     mask = np.zeros((1, (len(tokens) + 31) // 32), np.int32)
-    tokenizer = benchdata.tokenizer_dir()
+    env = sg, tokens, closing_tokens(tokens), eos, mask, benchdata.tokenizer_dir()
     paths = benchdata.maskbench_files()
     # A fixed shuffle, so that any number of schemas is spread over all splits.
     random.Random(12345).shuffle(paths)
     if args.files:
         paths = [f for f in paths if any(w in f.stem for w in args.files.split(","))]
-    count, taken, texts, length = Counter(), 0, 0, 0
-    findings: list[str] = []
-    started = time.monotonic()
-    for path in paths:
-        if taken >= args.schemas:
+    if args.part:
+        i, n = map(int, args.part.split("/"))
+        paths = paths[i::n]
+    count, findings, started = Counter(), [], time.monotonic()
+    for done, path in enumerate(paths, 1):
+        got, lines = walks_of(path, args, env)
+        count.update(got)
+        findings += lines
+        if args.record:
+            with args.record.open("a") as f:
+                f.write(benchdata.json.dumps({"schema": path.stem, "count": got, "findings": lines}) + "\n")
+        if done % 100 == 0:
+            print(f"  {done} of {len(paths)} schemas, {len(findings)} findings, {time.monotonic() - started:.0f} s",
+                  file=sys.stderr, flush=True)
+        if not args.part and count["schemas"] >= args.schemas:
             break
-        case = benchdata.load_case(path)
-        try:
-            compiled = sg.compile(sg.JsonSchema(case["schema"], order=args.order), tokenizer)
-        except sg.StructgenError:
-            count["refused"] += 1
-            continue
-        taken += 1
-        if taken <= args.skip:
-            continue
-        since = time.process_time()
-        oracle = Oracle(benchdata.json.dumps(case["schema"]))
-        for k in range(args.walks):
-            rng = random.Random(f"{args.seed}/{path.stem}/{k}")
-            try:
-                text, n, problem = walk(compiled, tokens, closers, eos, rng, mask, rng.randrange(args.slack + 1),
-                                        rng.choice([0.0, 0.3, 0.6, 0.9]), sg)
-            except Exception as e:
-                count["errors"] += 1
-                findings.append(f"{path.stem} walk {k}: {type(e).__name__}: {e}\n{traceback.format_exc(limit=-2)}")
-                continue
-            length += n
-            if problem:
-                count["stuck"] += 1
-                findings.append(f"{path.stem} walk {k}: {problem}; text {text[-300:]!r}")
-                continue
-            texts += 1
-            verdict = oracle.check(text)
-            if verdict.valid:
-                count["valid"] += 1
-            elif verdict.unjudged:
-                count["unjudged"] += 1
-                findings.append(f"(unjudged) {path.stem} walk {k}: {verdict.problem}")
-            elif verdict.explained:
-                count["listed disagreements"] += 1
-            else:
-                count["invalid"] += 1
-                findings.append(f"{path.stem} walk {k}: {verdict.problem}; text {text[:500]!r}")
-        if time.process_time() - since > 5:
-            print(f"  SLOW {path.stem}: {time.process_time() - since:.1f} s of CPU", file=sys.stderr, flush=True)
-        if taken % 100 == 0:
-            print(f"  {taken} schemas, {dict(count)}, {time.monotonic() - started:.0f} s", file=sys.stderr)
-    for line in findings[:60]:
-        print("  " + line)
-    if len(findings) > 60:
-        print(f"  ... and {len(findings) - 60} more")
-    if args.dump:
-        args.dump.write_text("\n".join(findings))
-    print(f"{taken} schemas ({count['refused']} refused on the way), {texts} finished texts of "
-          f"{length / max(1, texts):.1f} tokens: {dict(count)}; {time.monotonic() - started:.0f} s")
-    bad = count["invalid"] + count["stuck"] + count["errors"]
-    print(f"  bar dead ends and invalid texts: {bad}: {'ok' if not bad else 'FAILED'}")
-    enough = bool(args.files) or taken >= min(args.schemas, 1000)
-    if not enough:
-        print("  bar at least 1000 schemas: FAILED")
-    return int(bool(bad) or not enough)
+    return report(count, findings, 0 if args.files or args.part else min(args.schemas, 1000))
 
 
 if __name__ == "__main__":
