@@ -8,9 +8,10 @@ every prefix of such a key (see ``keys_left`` in :mod:`.stack_kernels`).
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
-import numpy as np
+from .lexer_kernels import LX_DEAD
 
 if TYPE_CHECKING:
     from .lexer import Lexer
@@ -59,13 +60,14 @@ def _wide(lexer: "Lexer", q: int) -> bool:
     """Does following the most frequent successor already tell?  Mostly it does."""
     ways, met = 1, {q}
     while True:
-        row = np.array(lexer.row(q))
-        row[_BACKSLASH] = -1
-        states, counts = np.unique(row[row >= 0], return_counts=True)
-        if not states.size:
+        row = lexer.row(q)
+        row[_BACKSLASH] = LX_DEAD
+        count = Counter(row)
+        del count[LX_DEAD]
+        if not count:
             return False
-        k = int(counts.argmax())
-        q, ways = int(states[k]), ways * int(counts[k])
+        (q, n), = count.most_common(1)
+        ways *= n
         if q in met or ways >= MANY:
             return True
         met.add(q)
