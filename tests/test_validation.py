@@ -16,8 +16,6 @@ DRAFTS = {"draft4": "http://json-schema.org/draft-04/schema#", "draft6": "http:/
 
 #: Cases of the suite that this validator does not pass, each with its reason.
 KNOWN = {
-    ("vocabulary.json", "schema that uses custom metaschema with with no validation vocabulary"):
-        "a metaschema that switches keywords off is read as its draft",
     ("unevaluatedProperties.json", "unevaluatedProperties with adjacent non-bool additionalProperties"):
         "the library's reading in draft 2019-09",
 }
@@ -209,3 +207,14 @@ def test_python_types_and_data_in_keywords():
     assert validate({"enum": [{"pattern": "("}], "default": {"pattern": "("}}, {"pattern": "("}) == []
     assert validate({"properties": {"pattern": {"type": "string"}, "const": {"minimum": 2}}}, {"const": 1}) != []
     assert validate({"required": ["a", "a"]}, {"a": 1}) == []
+
+
+def test_vocabularies_and_dependencies_as_the_engine_reads_them():
+    base = "https://json-schema.org/draft/2020-12/vocab/"
+    meta = {"$schema": DRAFTS["draft2020-12"], "$vocabulary": {base + "core": True, base + "applicator": True}}
+    schema = {"$schema": "https://example.com/meta", "properties": {"a": {"type": "integer"}, "b": False}}
+    validator = Validator(schema, registry={"https://example.com/meta": meta})
+    assert validator.check({"a": "x"}) == [] and validator.check({"b": 1}) != []
+    assert validate({"dependencies": {"a": ["b"]}}, {"a": 1}) != []
+    assert validate({"dependencies": {"a": {"required": ["c"]}}}, {"a": 1, "b": 2})[0].keyword == "required"
+    assert validate({"dependencies": {"a": ["b"]}}, {"b": 1}) == []

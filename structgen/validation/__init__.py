@@ -19,7 +19,7 @@ import json
 from typing import Any, Mapping, Optional, Union
 
 from ..errors import LimitError, RegexError, SchemaError, StructgenError
-from .keywords import draft_number, validator_class
+from .keywords import validator_class
 from .texts import format_checker, pattern_search
 from .values import NotJson, escape, exact, read_constant, read_number, read_pairs, text_faults
 from .violation import Violation
@@ -57,6 +57,7 @@ class Validator:
     def __init__(self, schema: Any, *, registry: Optional[Mapping[str, Any]] = None,
                  format: Union[str, Mapping[str, bool]] = "assert"):
         from ..constraints import JsonSchema
+        from ..frontends.json_schema.documents import Documents
 
         if isinstance(format, str):
             if format not in ("assert", "annotate"):
@@ -72,13 +73,14 @@ class Validator:
             raise SchemaError(str(err)) from None
         except RecursionError:
             raise _too_deep("schema") from None
-        self.draft = draft_number(self.schema, 2020)
-        cls = validator_class(self.draft)
+        dialect = Documents({}, registry).dialect_of(self.schema, 2020)
+        self.draft: int = dialect if isinstance(dialect, int) else dialect[0]
+        cls = validator_class(dialect)
         checker = format_checker(default, overrides)
         self._pointers: dict[int, str] = {}
         try:
             self._index()
-            self._check_schema(cls)
+            self._check_schema(validator_class(self.draft))
             self._validator = cls(self.schema, format_checker=checker, registry=self._registry(registry))
         except RecursionError:
             raise _too_deep("schema") from None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .texts import pattern_search
 from .values import is_integral, is_multiple
 
-__all__ = ["validator_class", "draft_number"]
+if TYPE_CHECKING:
+    from ..frontends.json_schema.documents import Dialect
+
+__all__ = ["validator_class"]
 
 
 def _multiple_of(validator, divisor, instance, schema):
@@ -49,13 +52,38 @@ def _additional_properties(validator, extra, instance, schema):
             yield from validator.descend(value, extra, path=key)
 
 
-@lru_cache(maxsize=None)
-def validator_class(draft: int) -> Any:
-    """The library's validator class of a draft with our readings in it."""
+def _dependencies(validator, dependencies, instance, schema):
+    """For the drafts that merely permit it; the engine enforces it there too."""
+    from jsonschema.exceptions import ValidationError
+
+    if not validator.is_type(instance, "object"):
+        return
+    for key, needed in dependencies.items():
+        if key not in instance:
+            continue
+        if isinstance(needed, list):
+            for name in needed:
+                if name not in instance:
+                    yield ValidationError(f"{name!r} is a dependency of {key!r}")
+        else:
+            yield from validator.descend(instance, needed, schema_path=key)
+
+
+def _nothing(validator, value, instance, schema):
+    """A keyword that the metaschema's vocabularies do not have."""
+    return ()
+
+
+@lru_cache(maxsize=64)
+def validator_class(dialect: "Dialect") -> Any:
+    """The library's validator class of a draft, or of some vocabularies of it, with our readings in it."""
     from attrs import fields
     from jsonschema import validators
     from jsonschema.exceptions import ValidationError
 
+    from ..frontends.json_schema.documents import draft_of
+
+    draft = dialect if isinstance(dialect, int) else dialect[0]
     base = getattr(validators, {4: "Draft4Validator", 6: "Draft6Validator", 7: "Draft7Validator",
                                 2019: "Draft201909Validator", 2020: "Draft202012Validator"}[draft])
     numbers = base.TYPE_CHECKER.redefine_many({
@@ -63,14 +91,22 @@ def validator_class(draft: int) -> Any:
         "integer": lambda _, value: not isinstance(value, bool) and (
             isinstance(value, int) or draft >= 6 and isinstance(value, Decimal) and is_integral(value)),
     })
-    cls = validators.extend(base, {
-        "multipleOf": _multiple_of, "pattern": _pattern, "patternProperties": _pattern_properties,
-        "additionalProperties": _additional_properties}, type_checker=numbers)
+    keywords = {"multipleOf": _multiple_of, "pattern": _pattern, "patternProperties": _pattern_properties,
+                "additionalProperties": _additional_properties}
+    if draft > 7:
+        keywords["dependencies"] = _dependencies
+    if not isinstance(dialect, int):
+        from ..frontends.json_schema.keywords import TABLES
+
+        table = TABLES[dialect]
+        keywords.update({name: _nothing for name in TABLES[draft] if name not in table})
+    cls = validators.extend(base, keywords, type_checker=numbers)
 
     def evolve(self, **changes):
         # The library picks a class by $schema, which would be one without our readings.
         schema = changes.setdefault("schema", self.schema)
-        target = validator_class(draft_number(schema, draft))
+        number = draft_of(schema, 0)
+        target = validator_class(number or dialect)
         for field in fields(target):
             if field.init and field.alias not in changes:
                 changes[field.alias] = getattr(self, field.name)
@@ -94,8 +130,3 @@ def validator_class(draft: int) -> Any:
     cls.evolve, cls.descend = evolve, descend
     return cls
 
-
-def draft_number(schema: Any, default: int) -> int:
-    from ..frontends.json_schema.documents import draft_of
-
-    return draft_of(schema, default)
