@@ -154,7 +154,7 @@ class _Job:
 
         started = time.perf_counter()
         if sampling != "mask":
-            raise StructgenError(f"sampling={sampling!r}: this version has only 'mask'")
+            raise StructgenError(f"sampling={sampling!r}: texts are streamed with 'mask' only")
         params = SamplingParams.make(options)
         if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
             raise StructgenError(f"max_new_tokens={max_new_tokens!r}: wanted an integer >= 1")
@@ -287,8 +287,14 @@ def generate(prompt: Any, schema: Any = None, model: Any = None, *, tokenizer: A
         The budget.  The output is complete and valid within it, end token
         included; if it cannot be, ``BudgetError`` is raised before the model runs.
         Never more than the model's context has left.
-    sampling : {"mask"}
-        How the constraint is imposed.
+    sampling : str
+        How the constraint is imposed.  ``"mask"``: token by token, which is what
+        everyone does and distorts the model's distribution.  ``"exact"``: a draw
+        from the model's distribution given validity; ``"aligned"``: that or an
+        approximation, by predicted cost; and the other methods of
+        :func:`structgen.sample`.  The distribution is then that of the model after
+        `temperature`, `top_k`, `top_p` and `min_p`; texts of more than
+        `max_new_tokens` tokens are not valid; `jump` does not apply.
     seed : int or list of int, optional
         For reproducible sampling; row i of a batch uses ``seed + i``.
     return_result : bool
@@ -319,6 +325,12 @@ def generate(prompt: Any, schema: Any = None, model: Any = None, *, tokenizer: A
     >>> sg.generate("Is water wet? ", sg.Choice(["yes"]), model="tiny")
     'yes'
     """
+    if sampling != "mask":
+        if cancelled is not None:
+            raise StructgenError(f"sampling={sampling!r} cannot be cancelled",
+                                 hint="sg.sample takes a budget in seconds or forwards")
+        return _sampled(prompt, schema, model, tokenizer, max_new_tokens, sampling, seed, return_result, chat_template,
+                        sampling_params)
     job = _Job(prompt, schema, model, tokenizer, max_new_tokens, sampling, seed, jump, chat_template,
                return_result, cancelled, sampling_params)
     rows: list = []
@@ -329,6 +341,48 @@ def generate(prompt: Any, schema: Any = None, model: Any = None, *, tokenizer: A
     else:
         out = [job.value(row, job.text(row)) for row in rows]
     return out if job.batch else out[0]
+
+
+#: texts drawn by the methods that weight them, of which `generate` gives one
+_POOL = 16
+
+
+def _sampled(prompt: Any, schema: Any, model: Any, tokenizer: Any, max_new_tokens: int, sampling: str, seed: Any,
+             return_result: bool, chat_template: Union[bool, str], options: dict) -> Any:
+    """`generate` by :func:`structgen.sample`: one text a prompt."""
+    import numpy as np
+
+    from .decoding.chat import is_batch, render
+    from .decoding.result import Result
+    from .models import as_loaded
+    from .sampling import sample
+
+    if schema is None:
+        raise StructgenError(f"sampling={sampling!r} needs a constraint")
+    batch = is_batch(prompt)
+    prompts = list(prompt) if batch else [prompt]
+    schemas = list(schema) if batch and isinstance(schema, (list, tuple)) else [schema] * len(prompts)
+    if len(schemas) != len(prompts):
+        raise StructgenError(f"{len(schemas)} schemas for {len(prompts)} prompts")
+    loaded = as_loaded(model, tokenizer)
+    out = []
+    for text, one, row_seed in zip(prompts, schemas, _seeds(seed, len(prompts))):
+        started = time.perf_counter()
+        r = sample(loaded, text, one, 1 if sampling in ("exact", "rejection", "dp", "mcmc", "asap") else _POOL,
+                   sampling=sampling, max_tokens=max_new_tokens, seed=row_seed, chat_template=chat_template, diagnose=0,
+                   **options)
+        k = int(np.random.default_rng(row_seed).choice(len(r), p=r.weights)) if len(r) > 1 else 0
+        if return_result:
+            out.append(Result(
+                value=r.values[k], text=r.texts[k], tokens=list(r.token_ids[k]), finish_reason="stop",
+                unenforced=[e for e in _coverage(r.oracle.compiled) if e.status == "not enforced"],
+                log_mass_kept=float(r.log_p[k] - r.log_q[k]),
+                timings={"total": time.perf_counter() - started, "forwards": r.passes},
+                prompt_tokens=len(r.oracle.scorer.prompt), max_new_tokens=r.max_tokens,
+                prompt_text=render(text, loaded.tokenizer, chat_template)[0]))
+        else:
+            out.append(r.values[k])
+    return out if batch else out[0]
 
 
 def stream(prompt: Any, schema: Any = None, model: Any = None, *, tokenizer: Any = None,

@@ -202,6 +202,55 @@ def generate(
         _options(order, extra, whitespace, numbers, escapes, format, no_format, lenient))
 
 
+@app.command(short_help="Sample from the model's own distribution, given validity.")
+@guarded
+def sample(
+    schema: SchemaOption = None,
+    regex: RegexOption = None, ecma: EcmaOption = False, choice: ChoiceOption = None,
+    model: Annotated[str, typer.Option(
+        "--model", "-m", metavar="MODEL",
+        help="A folder in Hugging Face format, a hub id, embedded, or tiny (random weights).")] = "embedded",
+    prompt: Annotated[str, typer.Option("--prompt", "-p", metavar="TEXT", help="The prompt; - reads it from standard "
+                                                                               "input.")] = "",
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many texts.")] = 20,
+    sampling: Annotated[str, typer.Option(
+        "--sampling", metavar="METHOD", help="exact, aligned (choose by predicted cost), weighted, mask, asap, smc, mcmc, "
+                                             "rejection or dp.")] = "aligned",
+    seed: Annotated[Optional[int], typer.Option("--seed", help="Makes sampling repeatable.")] = None,
+    max_tokens: Annotated[int, typer.Option(
+        "--max-tokens", min=1, help="Longest text, end token included; longer ones are not in the language.")] = 256,
+    temperature: Annotated[Optional[float], typer.Option("--temperature", help="Part of the distribution.")] = None,
+    top_k: Annotated[Optional[int], typer.Option("--top-k", help="Part of the distribution.")] = None,
+    top_p: Annotated[Optional[float], typer.Option("--top-p", help="Part of the distribution.")] = None,
+    tokens: Annotated[str, typer.Option("--tokens", metavar="all|canonical", help="Which spellings of a text in tokens "
+                                                                                  "count.")] = "all",
+    diagnose: Annotated[int, typer.Option("--diagnose", min=0, help="Masked texts drawn to measure how far masking "
+                                                                    "is.")] = 32,
+    forwards: Annotated[Optional[int], typer.Option("--forwards", min=1, help="Most calls of the model.")] = None,
+    seconds: Annotated[Optional[float], typer.Option("--seconds", min=0, help="Most time.")] = None,
+    plot: Annotated[Optional[str], typer.Option("--plot", metavar="FILE", help="Write a picture (SVG).")] = None,
+    oracle: Annotated[Optional[str], typer.Option(
+        "--oracle", metavar="FILE", help="Keep what the model said there, and go on from it if it exists.")] = None,
+    order: OrderOption = None, extra: ExtraOption = None, whitespace: WhitespaceOption = None,
+    numbers: NumbersOption = None, escapes: EscapesOption = None, format: FormatOption = None,
+    no_format: NoFormatOption = None, lenient: LenientOption = False,
+    output_format: Output = OutputFormat.text,
+) -> None:
+    """Sample texts and report how far masking token by token is from the model's distribution given validity.
+
+    Texts go to standard output, one a line (as JSON with their probabilities with --output-format json), the report
+    to standard error.
+    """
+    settings.json = output_format is OutputFormat.json
+    from .sample import run
+
+    budget = {k: v for k, v in (("forwards", forwards), ("seconds", seconds)) if v is not None}
+    run(schema, regex, ecma, choice, model, prompt, n,
+        {"sampling": sampling, "seed": seed, "max_tokens": max_tokens, "tokens": tokens, "diagnose": diagnose,
+         "budget": budget or None, "temperature": temperature, "top_k": top_k, "top_p": top_p}, plot, oracle,
+        _options(order, extra, whitespace, numbers, escapes, format, no_format, lenient))
+
+
 @app.command(short_help="Say whether and where a text stops fitting.")
 @guarded
 def match(

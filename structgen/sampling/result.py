@@ -211,7 +211,8 @@ def worst_places(oracle: Any, paths: Sequence[Sequence[int]], count: int = 8) ->
         wanted = None
         if token >= 0:
             data = oracle.vocabulary.token_bytes(token) if token < oracle.vocabulary.size else None
-            wanted = f"<token {token}>" if data is None else data.decode("utf-8", "replace")
+            names = {i: name for name, i in oracle.vocabulary.special.items()}
+            wanted = names.get(token, f"<token {token}>") if not data else data.decode("utf-8", "replace")
         out.append(Place(total / len(paths), visits / len(paths), oracle.text(v).decode("utf-8", "replace"), wanted,
                          float(np.exp(oracle.lost[v])) if token >= 0 else 0.0))
     return out

@@ -359,3 +359,16 @@ def test_sampling_a_transformer(tiny):
     for sampling in ("aligned", "weighted", "smc", "mcmc", "mask"):
         assert set(sg.sample(tiny, "Colour: ", sg.Choice(["red", "green"]), n=5, seed=1, sampling=sampling).texts) \
             <= {"red", "green"}
+
+
+def test_generate_samples(tiny):
+    for sampling in ("exact", "aligned", "smc"):
+        assert sg.generate("Colour: ", sg.Choice(["red", "green"]), tiny, sampling=sampling, seed=1) in ("red", "green")
+    r = sg.generate(["a", "b"], {"enum": [1, 2]}, tiny, sampling="exact", seed=1, return_result=True)
+    assert [x.value in (1, 2) for x in r] == [True, True] and all(x.log_mass_kept < 0 for x in r)
+    for options in ({"sampling": "wild"}, {"sampling": "exact", "cancelled": bool},
+                    {"sampling": "exact", "repetition_penalty": 2.0}):
+        with pytest.raises(StructgenError):
+            sg.generate("a", sg.Choice(["red"]), tiny, **options)
+    with pytest.raises(StructgenError, match="constraint"):
+        sg.generate("a", None, tiny, sampling="exact")
