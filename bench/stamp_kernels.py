@@ -19,6 +19,7 @@ LEXER = ["automata/lexer_kernels.py", "automata/lexer_states.py"]
 DEPENDENTS = {
     "automata/stack_kernels.py": LEXER,
     "tokens/mask_kernels.py": LEXER + ["automata/stack_kernels.py"],
+    "automata/cfg_kernels.py": ["automata/lexer_kernels.py"],
 }
 _LINE = re.compile(r'^DEPENDS_ON = ".*"$', re.M)
 

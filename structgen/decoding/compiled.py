@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..automata.arena import MAX_BYTES, Arena
 from ..errors import VocabularyError
+from ..grammar.cfg import CfgGrammar
 from ..grammar.ir import CoverageEntry, JsonGrammar, TextGrammar
 from ..tokens.tables import TokenTables, token_tables
 from .closing import Closing
@@ -37,7 +38,7 @@ class Compiled:
         What became of each keyword of the schema.
     """
 
-    def __init__(self, grammar: JsonGrammar | TextGrammar, vocabulary: "Vocabulary", *, source=None,
+    def __init__(self, grammar: JsonGrammar | TextGrammar | CfgGrammar, vocabulary: "Vocabulary", *, source=None,
                  max_bytes: int = MAX_BYTES):
         missing = vocabulary.missing_bytes
         if missing:
@@ -50,7 +51,19 @@ class Compiled:
         self.kinds = self._tables.kind_list
         self.lengths = self._tables.length_list
         self._lock = threading.Lock()
-        self._arena = Arena(grammar, self._tables, max_bytes)
+        self._cfg = isinstance(grammar, CfgGrammar)
+        if self._cfg:
+            from ..automata.cfg_program import Program
+
+            self.program = Program(grammar)
+        self._arena = self._new_arena()
+
+    def _new_arena(self) -> "Arena":
+        if self._cfg:
+            from ..automata.cfg_arena import CfgArena     # its kernels are compiled when first used
+
+            return CfgArena(self.program, self._tables, self.max_bytes)
+        return Arena(self.grammar, self._tables, self.max_bytes)
 
     @property
     def coverage(self) -> list[CoverageEntry]:
@@ -65,6 +78,10 @@ class Compiled:
         BudgetError
             If the shortest valid output needs more than `max_tokens` tokens.
         """
+        if self._cfg:
+            from .cfg_matcher import CfgMatcher
+
+            return CfgMatcher(self, max_tokens)
         self._arena.lexer.refuel()
         return Matcher(self, max_tokens)
 
@@ -77,13 +94,17 @@ class Compiled:
         """A fresh arena in place of `old` (or the one that already took its place)."""
         with self._lock:
             if self._arena is old:
-                self._arena = Arena(self.grammar, self._tables, self.max_bytes)
+                self._arena = self._new_arena()
             return self._arena
 
     def closing(self, arena: Arena) -> Closing:
         """The shortest-completion calculator of an arena."""
         with arena.lock:
-            if arena.closing is None:
+            if arena.closing is None and self._cfg:
+                from .cfg_matcher import CfgClosing
+
+                arena.closing = CfgClosing(arena, self.vocabulary)
+            elif arena.closing is None:
                 arena.closing = Closing(arena, self.vocabulary)
             return arena.closing
 

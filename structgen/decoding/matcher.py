@@ -54,6 +54,8 @@ class Matcher:
 
     __slots__ = ("compiled", "vocabulary", "max_tokens", "_arena", "_address", "_acquire", "_release", "_kinds", "_lengths", "_node",
                  "_out", "_out_at", "_closing")
+    #: may `fill_batch` write the masks of several such matchers in one call?
+    batched = True
 
     def __init__(self, compiled: "Compiled", max_tokens: int | None = None):
         self.compiled = compiled
@@ -300,7 +302,7 @@ class Matcher:
 
     def fork(self) -> "Matcher":
         """An independent matcher at the same position; O(1)."""
-        other = Matcher.__new__(Matcher)
+        other = self.__class__.__new__(self.__class__)
         other.compiled, other.vocabulary, other.max_tokens = self.compiled, self.vocabulary, self.max_tokens
         other._kinds, other._lengths = self._kinds, self._lengths
         other._use(self._arena)
@@ -558,7 +560,7 @@ def fill_batch(matchers: Sequence[Matcher | None], bitmask: Any) -> None:
     for i, m in enumerate(matchers):
         if m is None:
             continue
-        if m._node[5] or m._closing is not None:
+        if m._node[5] or m._closing is not None or not m.batched:
             slow.append(i)
             continue
         arenas[id(m._arena)] = m._arena

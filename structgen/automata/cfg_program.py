@@ -1,0 +1,248 @@
+"""A context-free grammar made ready for the machine: flat tables, no vocabulary.
+
+A :class:`Program` is immutable and shared by all arenas of a grammar.  It holds
+the automata of the terminals side by side (state 0 is "between lexemes"), byte
+classes, the LR tables, and what may start a lexeme by its first byte.
+
+Lexeme symbols ``x`` are the terminals 0..nt-1 and then one for each ignored
+terminal, which may come in every context and changes no stack.
+
+``safe`` says that every thread without shadows can be completed: whatever
+terminal a follows, from every state of a some end is reached behind which some
+first byte of the next terminal (or of an ignored one between them) can only
+mean that a has ended.  Then liveness never needs a search.  It holds for all
+usual grammars; ``AS "a"`` with ``AS: /a+/`` lacks it.
+
+Costs: 5 ms for a grammar of 60 terminals and 400 LR states.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import numpy as np
+
+from ..errors import GrammarError, LimitError
+from ..grammar.cfg import CfgGrammar, normalise
+from .lr import Tables, general_tables
+from .terminals import Automaton, automaton_of
+
+__all__ = ["Program"]
+
+_I32, _I64 = np.int32, np.int64
+#: Most states of all terminals together, times byte classes.
+MAX_CELLS = 1 << 27
+
+
+class Program:
+    """Tables of one grammar; see the module's text.
+
+    Raises
+    ------
+    GrammarError
+        When no text is in the language, or a feature is not supported.
+    LimitError
+        When an automaton would be too large.
+    """
+
+    def __init__(self, grammar: CfgGrammar):
+        self.source = grammar
+        if grammar.lexing not in ("scannerless", "dynamic", "dynamic_complete"):
+            raise GrammarError(f"lexing={grammar.lexing!r} has no engine yet", hint='use lexer="dynamic"')
+        if grammar.indenter is not None:
+            raise GrammarError("indentation is not supported with this lexer")
+        n = len(grammar.nonterminals)
+        automata: list[Optional[Automaton]] = []
+        empty, null = [], set()
+        for t, terminal in enumerate(grammar.terminals):
+            if terminal.kind in ("embedded", "declared"):
+                raise GrammarError(f"the terminal {terminal.name} ({terminal.kind}) is not supported here",
+                                   **_at(grammar, n + t))
+            if terminal.kind == "token":
+                automata.append(None)
+                continue
+            a = automaton_of(terminal)
+            automata.append(a)
+            if a.n == 0:
+                empty.append(n + t)
+            elif a.end[0] and grammar.lexing == "scannerless":
+                null.add(n + t)
+        made = {id(t): (a, n + i in null) for i, (t, a) in enumerate(zip(grammar.terminals, automata))}
+        self.grammar = grammar = normalise(grammar, empty)
+        self.automata = automata = [made[id(t)][0] for t in grammar.terminals]
+        n = len(grammar.nonterminals)
+        self.nt = nt = len(grammar.terminals)
+        self.lr: Tables = general_tables(grammar, {n + i for i, t in enumerate(grammar.terminals) if made[id(t)][1]})
+        self.ignored = [s - n for s in grammar.ignore]
+        self.nx = nt + len(self.ignored)
+        munch = grammar.lexing == "dynamic"
+        lexemes: list[tuple[Optional[Automaton], bool]] = [(a, munch) for a in automata]
+        lexemes += [(automata[t], grammar.lexing != "scannerless") for t in self.ignored]
+        self._layout(lexemes)
+        self._firsts()
+        self.look = self._looks()
+        self._shapes: dict[int, Any] = {}
+        self.safe = self._is_safe()
+
+    # ------------------------------------------------------------- automata
+    def _layout(self, lexemes: list[tuple[Optional[Automaton], bool]]) -> None:
+        """Number the states of all automata, find byte classes, fill the tables."""
+        base, at = [], 1
+        place: dict[tuple[int, bool], int] = {}
+        parts: list[tuple[Automaton, bool]] = []
+        for a, munch in lexemes:
+            if a is None or a.n == 0:
+                base.append(-1)
+                continue
+            key = (id(a), munch)
+            if key not in place:
+                place[key] = at
+                parts.append((a, munch))
+                at += a.n
+            base.append(place[key])
+        self.nq = at
+        if parts:
+            weights = np.random.default_rng(7).integers(1, 2**61, at, dtype=_I64)
+            sums = np.zeros(256, _I64)
+            offset = 1
+            for a, _ in parts:
+                sums += ((a.trans.astype(_I64) + 2) * weights[offset:offset + a.n, None]).sum(0)
+                offset += a.n
+            _, first, inverse = np.unique(sums, return_index=True, return_inverse=True)
+            self.classes = inverse.reshape(-1).astype(np.uint8)
+            reps = first
+        else:
+            self.classes, reps = np.zeros(256, np.uint8), np.zeros(1, _I64)
+        self.ncls = ncls = len(reps)
+        self.reps = reps
+        if at * ncls > MAX_CELLS:
+            raise LimitError(f"the terminals need {at} states x {ncls} classes of bytes", place="terminals",
+                             limit=MAX_CELLS)
+        self.trans = np.full((at, ncls), -1, _I32)
+        self.dtrans = np.zeros((at, ncls), _I32)
+        self.end = np.zeros(at, np.uint8)
+        self.shadow = np.zeros(at, _I32)
+        self.final = np.zeros(at, np.uint8)
+        for a, munch in parts:
+            q = place[id(a), munch]
+            t = a.trans[:, reps]
+            self.trans[q:q + a.n] = np.where(t >= 0, t + q, -1)
+            self.end[q:q + a.n] = a.end
+            dies = (t < 0).all(1)
+            self.final[q:q + a.n] = dies
+            if munch:
+                self.dtrans[q:q + a.n] = np.where(t < 0, 0, np.where(a.end[t] & (t >= 0), -1, t + q))
+                self.shadow[q:q + a.n] = np.where(a.end & ~dies, np.arange(q, q + a.n), 0)
+        self.start = np.array(base, _I32)
+        #: what becomes of the shadow left by an end in a state, over each class of bytes
+        self.cut = np.where(self.shadow[:, None] > 0, self.dtrans[self.shadow], 0).astype(_I32)
+
+    def _firsts(self) -> None:
+        """What may start a lexeme, by the class of its first byte."""
+        nx, ncls = self.nx, self.ncls
+        self.first_words = words = (nx + 63) // 64
+        self.first_set = np.zeros((ncls, words), _I64)
+        lists: list[list[int]] = [[] for _ in range(ncls)]
+        self.first_classes: list[int] = []
+        for x in range(nx):
+            q = int(self.start[x])
+            mask = 0
+            if q >= 0:
+                for k in np.flatnonzero(self.trans[q] >= 0).tolist():
+                    lists[k].append(x << 32 | int(self.trans[q, k]))
+                    mask |= 1 << k
+                    self.first_set[k, x >> 6] |= np.int64(np.uint64(1 << (x & 63)).view(_I64))
+            self.first_classes.append(mask)
+        offsets = [ncls + 1]
+        for items in lists:
+            offsets.append(offsets[-1] + len(items))
+        self.first_list = np.array(offsets + [i for items in lists for i in items], _I64)
+        self.always = _bitset(range(self.nt, nx), words)
+
+    def _looks(self) -> np.ndarray:
+        """LR state -> the terminals with an action, as words of bits."""
+        words = self.first_words
+        have = np.zeros((self.lr.ns + 1, words * 64), bool)
+        have[:-1, :self.nt] = self.lr.actions[:-1, :self.nt] != 0
+        return np.ascontiguousarray(np.packbits(have, axis=1, bitorder="little").view(_I64))
+
+    # ------------------------------------------------------------- liveness
+    def _is_safe(self) -> bool:
+        """Can every thread without shadows be completed?"""
+        nt, nx = self.nt, self.nx
+        after = self.lr.after + [(1 << nt + 1) - 1] * (nx - nt)
+        ignored = list(range(nt, nx))
+        known: dict[tuple[int, int], bool] = {}
+        used = {s - self.lr.nn for _, rhs in self.lr.rules for s in rhs}
+
+        def fits(a: int, b: Optional[int]) -> bool:
+            key = (int(self.start[a]), 0 if b is None else self.first_classes[b])
+            found = known.get(key)
+            if found is None:
+                found = known[key] = self._fits(*key)
+            return found
+
+        for a in range(nx):
+            if self.start[a] < 0 or fits(a, None):
+                continue
+            for b in _bits(after[a] & (1 << nt) - 1):
+                if b not in used or self.start[b] < 0 or fits(a, b):
+                    continue
+                if not any(fits(a, i) and fits(i, b) for i in ignored):
+                    return False
+        return True
+
+    def _fits(self, q: int, classes: int) -> bool:
+        """From every state of the automaton at `q`, can it end so that a first byte in `classes` settles it?"""
+        states, into, open_ = self._shape(q)
+        good = {s for s in states if self.end[s] and not self.shadow[s]}
+        for s, settled in open_:
+            if settled & classes:
+                good.add(s)
+        if len(good) == len(states):
+            return True
+        todo = list(good)
+        while todo:
+            for s in into.get(todo.pop(), ()):
+                if s not in good:
+                    good.add(s)
+                    todo.append(s)
+        return len(good) == len(states)
+
+    def _shape(self, q: int) -> tuple[list[int], dict[int, list[int]], list[tuple[int, int]]]:
+        """The states from `q` on, which lead to each, and ends with a shadow with the classes that settle them."""
+        found = self._shapes.get(q)
+        if found is None:
+            states, into, seen = [q], {}, {q}
+            for s in states:
+                for t in set(self.trans[s].tolist()):
+                    if t >= 0:
+                        into.setdefault(t, []).append(s)
+                        if t not in seen:
+                            seen.add(t)
+                            states.append(t)
+            open_ = [(s, sum(1 << k for k in np.flatnonzero(self.dtrans[s] == 0).tolist()))
+                     for s in states if self.end[s] and self.shadow[s]]
+            found = self._shapes[q] = states, into, open_
+        return found
+
+
+def _bits(x: int) -> list[int]:
+    out = []
+    while x:
+        low = x & -x
+        out.append(low.bit_length() - 1)
+        x ^= low
+    return out
+
+
+def _bitset(items: Any, words: int) -> np.ndarray:
+    out = np.zeros(words, np.uint64)
+    for i in items:
+        out[i >> 6] |= np.uint64(1 << (i & 63))
+    return out.view(_I64)
+
+
+def _at(grammar: CfgGrammar, symbol: int) -> dict[str, Any]:
+    place = grammar.place(symbol)
+    return {"line": place.line, "column": place.column}

@@ -1,0 +1,304 @@
+"""Shortest completions of threads of a context-free grammar, and whether there is one.
+
+What a stack still needs is a shortest path: an LR item with its rest is an edge
+whose weight is the shortest text of that rest, and leads to the state after
+the reduction.  That ignores how lexemes run into each other, so it is a lower
+bound, and nearly always exact.  The completion itself is found by A* over
+single threads with that bound; texts are compared by length, then bytes, so
+the first end that is taken from the queue is *the* shortest completion.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Optional
+
+import numpy as np
+
+from ..errors import LimitError
+from . import cfg_kernels as ck
+
+if TYPE_CHECKING:
+    from .cfg_arena import CfgArena
+    from .cfg_program import Program
+
+__all__ = ["Costs", "completable", "shortest"]
+
+#: Longest text that is ever written down.
+MAX_TEXT = 1 << 20
+Text = tuple[int, bytes]
+_NONE: Text = (1 << 60, b"")
+
+
+def _join(a: Text, b: Text) -> Text:
+    if a is _NONE or b is _NONE:
+        return _NONE
+    if a[0] + b[0] > MAX_TEXT:
+        raise LimitError(f"the shortest text of a rule is longer than {MAX_TEXT} bytes", place="shortest completion",
+                         limit=MAX_TEXT)
+    return a[0] + b[0], a[1] + b[1]
+
+
+class Costs:
+    """Shortest texts of a program: from lexeme states, of symbols, and of the rests of items."""
+
+    def __init__(self, program: "Program"):
+        self.program = program
+        p = program
+        self.distance = np.where(p.end > 0, 0, 1 << 30).astype(np.int64)
+        while True:
+            after = np.where(p.trans >= 0, self.distance[p.trans], 1 << 30).min(1, initial=1 << 30)
+            new = np.minimum(self.distance, after + 1)
+            if (new == self.distance).all():
+                break
+            self.distance = new
+        self._states: dict[int, Text] = {}
+        terminals = [self._beginning(int(q)) for q in p.start[:p.nt]]
+        self.symbols: list[Text] = [_NONE] * p.lr.nn + terminals
+        self._rules(p.lr.rules, p.lr.nn)
+        #: LR state -> edges (text, states to pop below the top, nonterminal); nonterminal -1 for the end
+        self._edges: dict[int, list[tuple[Text, int, int]]] = {}
+        self._items = _kernels(p)
+        self._rests: dict[int, Text] = {}
+
+    def _beginning(self, q: int) -> Text:
+        """The shortest text from the start `q` of a terminal, at least one byte."""
+        if q < 0:
+            return _NONE
+        best = _NONE
+        for k in np.flatnonzero(self.program.trans[q] >= 0).tolist():
+            t = int(self.program.trans[q, k])
+            text = _join((1, bytes((int(self.program.reps[k]),))), self.end(t))
+            if text < best:
+                best = text
+        return best
+
+    def end(self, q: int) -> Text:
+        """The shortest text from lexeme state `q` to an end."""
+        out = bytearray()
+        p = self.program
+        n = int(self.distance[q])
+        while not p.end[q]:
+            here = int(self.distance[q])
+            row = p.trans[q]
+            good = np.flatnonzero((row >= 0) & (self.distance[row] == here - 1))
+            b = int(p.reps[good].min())
+            out.append(b)
+            q = int(row[p.classes[b]])
+        return n, bytes(out)
+
+    def _rules(self, rules, nn: int) -> None:
+        changed = True
+        while changed:
+            changed = False
+            for lhs, rhs in rules:
+                text: Text = (0, b"")
+                for s in rhs:
+                    text = _join(text, self.symbols[s])
+                if text < self.symbols[lhs]:
+                    self.symbols[lhs] = text
+                    changed = True
+
+    def edges(self, state: int) -> list[tuple[Text, int, int]]:
+        """What may complete the items of an LR state."""
+        found = self._edges.get(state)
+        if found is None:
+            found = []
+            for r, dot in self._items[state]:
+                lhs, rhs = self.program.lr.rules[r]
+                text: Text = (0, b"")
+                for s in rhs[dot:]:
+                    text = _join(text, self.symbols[s])
+                if text is not _NONE:
+                    found.append((text, dot - 1, -1 if r == 0 else lhs))
+            self._edges[state] = found
+        return found
+
+
+def _kernels(program: "Program") -> list[list[tuple[int, int]]]:
+    """The kernel items of each LR state, rebuilt from the tables: (rule, dot)."""
+    lr = program.lr
+    out: list[set[tuple[int, int]]] = [set() for _ in range(lr.ns)]
+    if not lr.rules:
+        return [[] for _ in out]
+    by_lhs: dict[int, list[int]] = {}
+    for r, (lhs, _) in enumerate(lr.rules):
+        by_lhs.setdefault(lhs, []).append(r)
+    out[0].add((0, 0))
+    todo = [0]
+    seen = {0}
+    while todo:
+        s = todo.pop()
+        items = set(out[s])
+        stack = list(items)
+        done: set[int] = set()
+        while stack:
+            r, dot = stack.pop()
+            rhs = lr.rules[r][1]
+            if dot < len(rhs) and rhs[dot] < lr.nn and rhs[dot] not in done:
+                done.add(rhs[dot])
+                for x in by_lhs.get(rhs[dot], ()):
+                    if (x, 0) not in items:
+                        items.add((x, 0))
+                        stack.append((x, 0))
+        for r, dot in items:
+            rhs = lr.rules[r][1]
+            if dot == len(rhs):
+                continue
+            x = rhs[dot]
+            t = int(lr.goto[s, x]) if x < lr.nn else _shift_of(lr, s, x - lr.nn)
+            if t < 0:
+                continue
+            out[t].add((r, dot + 1))
+            if t not in seen:
+                seen.add(t)
+                todo.append(t)
+    return [sorted(items) for items in out]
+
+
+def _shift_of(lr, s: int, a: int) -> int:
+    act = int(lr.actions[s, a])
+    if act < 0:
+        n = int(lr.lists[-1 - act])
+        for act in lr.lists[-act:-act + n].tolist():
+            if act & 1:
+                return act >> 1
+        return -1
+    return act >> 1 if act & 1 else -1
+
+
+class Search:
+    """Completions in one arena."""
+
+    def __init__(self, arena: "CfgArena"):
+        self.arena, self.program = arena, arena.program
+        costs = getattr(arena.program, "costs", None)
+        if costs is None:
+            costs = arena.program.costs = Costs(arena.program)
+        self.costs: Costs = costs
+        self._rests: dict[int, Text] = {}
+        self._below: dict[tuple[int, int], int] = {}
+
+    def pop(self, context: int, n: int) -> int:
+        """The context below `n` tops."""
+        for _ in range(n):
+            key = (context, 0)
+            below = self._below.get(key)
+            if below is None:
+                below = 0
+                for _, p in self.arena.entries(context):
+                    below = self.arena.op(ck.O_UNION, below, p)
+                self._below[key] = below
+            context = below
+        return context
+
+    def rest(self, context: int) -> Text:
+        """The shortest text that completes the stacks of a context, lexemes aside."""
+        known = self._rests.get(context)
+        if known is not None:
+            return known
+        if self.program.lr.actions.size and self._accepts_empty(context):
+            self._rests[context] = (0, b"")
+            return self._rests[context]
+        heap: list[tuple[Text, int, int]] = [((0, b""), s, p) for s, p in self.arena.entries(context)]
+        done: set[tuple[int, int]] = set()
+        best = _NONE
+        while heap:
+            text, s, p = heappop(heap)
+            if (s, p) in done:
+                continue
+            done.add((s, p))
+            if s < 0:
+                best = text
+                break
+            for more, n, lhs in self.costs.edges(s):
+                whole = _join(text, more)
+                if lhs < 0:
+                    heappush(heap, (whole, -1, 0))
+                    continue
+                if n < 0:
+                    continue
+                for u, below in self.arena.entries(self.pop(p, n)):
+                    g = int(self.program.lr.goto[u, lhs])
+                    if g >= 0:
+                        one = self.arena.op(ck.O_INTERN_ONE, u, below)
+                        if (g, one) not in done:
+                            heappush(heap, (whole, g, one))
+        self._rests[context] = best
+        return best
+
+    def _accepts_empty(self, context: int) -> bool:
+        return self.arena.op(ck.O_SHIFT, context, self.program.nt) > 0
+
+    def bound(self, thread: int) -> int:
+        """A lower bound of the bytes that complete a thread."""
+        q, _ = self.arena.unpair(thread >> 32)
+        rest = self.rest(thread & ck.LOW)[0]
+        return rest + (int(self.costs.distance[q]) if q else 0)
+
+    def best(self, threads: list[int], limit: int, alive_is_enough: bool = False) -> Optional[bytes]:
+        """The shortest completion of any of some threads; None if there is none.
+
+        With `alive_is_enough`, some text after which a completion is certain.
+        """
+        arena, program = self.arena, self.program
+        heap: list[tuple[int, bytes, int]] = []
+        for t in threads:
+            bound = self.bound(t)
+            if bound < _NONE[0]:
+                heappush(heap, (bound, b"", t))
+        done: set[int] = set()
+        steps = 0
+        while heap:
+            f, text, thread = heappop(heap)
+            if thread < 0:
+                return text
+            if thread in done:
+                continue
+            done.add(thread)
+            q, d = arena.unpair(thread >> 32)
+            if alive_is_enough and d == 0 and program.safe and steps:
+                return text
+            context = thread & ck.LOW
+            if (q == 0 or program.end[q]) and arena.op(ck.O_SHIFT, context, program.nt) > 0:
+                heappush(heap, (len(text), text, -1))
+                if alive_is_enough:
+                    return text
+            steps += 1
+            if steps > limit:
+                raise LimitError(f"finding how a text can be completed took more than {limit} steps",
+                                 place="search for a completion", limit=limit,
+                                 hint="terminals that swallow each other make every continuation invalid")
+            starts = [thread]
+            if q and program.end[q]:
+                shadow = arena.op(ck.O_SHADOW, d, int(program.shadow[q]))
+                starts.append(arena.op(ck.O_PAIR, 0, shadow) << 32 | context)
+            for start in starts:
+                for k in range(program.ncls):
+                    for t in arena.thread_steps(start, k):
+                        if t not in done:
+                            bound = self.bound(t)
+                            if bound < _NONE[0]:
+                                after = text + bytes((int(program.reps[k]),))
+                                heappush(heap, (len(after) + bound, after, t))
+        return None
+
+
+def search(arena: "CfgArena") -> Search:
+    """The search of an arena, made once."""
+    found = getattr(arena, "searcher", None)
+    if found is None:
+        found = arena.searcher = Search(arena)
+    return found
+
+
+def completable(arena: "CfgArena", thread: int, limit: int) -> bool:
+    """Can a thread be completed?  LimitError when that takes more than `limit` steps."""
+    return search(arena).best([thread], limit, True) is not None
+
+
+def shortest(arena: "CfgArena", state: int, limit: int = 200_000) -> bytes:
+    """The shortest completion of a configuration, the least in byte order of those."""
+    text = search(arena).best(arena.threads(state), limit)
+    assert text is not None
+    return text

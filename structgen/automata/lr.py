@@ -1,0 +1,337 @@
+"""LR automata: which stacks a grammar's prefixes can leave.
+
+Two producers of the same tables.  :func:`general_tables` is for the modes in
+which the rules mean what they say: the rules are freed of empty alternatives
+(which a stack of sets could not bound), the automaton is LR(0) with FOLLOW as
+look-ahead, and every conflict is kept: the machine follows all actions.
+:func:`lalr_tables` keeps the rules and settles conflicts as Lark does.
+
+Items are numbered so that moving the dot is adding one; item sets are Python
+integers used as bit sets, so a closure is a few ``or``.  Costs: about 15 us a
+state, plus 5 us a state for look-aheads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Iterable, Optional, Sequence
+
+import numpy as np
+
+from ..errors import LimitError
+from ..grammar.cfg import CfgGrammar, nullable
+
+__all__ = ["Tables", "general_tables", "MAX_STATES"]
+
+#: Most states of an LR automaton, and most cells of its tables.
+MAX_STATES, MAX_CELLS = 60_000, 64_000_000
+#: Alternatives that one rule may become when empty symbols are left out directly.
+_DIRECT = 4
+
+Rules = list[tuple[int, tuple[int, ...]]]
+
+
+@dataclass
+class Tables:
+    """An LR automaton as flat tables.
+
+    Terminals are numbered from 0; column `nt` is the end of the text.  An
+    action is 0 (none), ``state << 1 | 1`` (shift), ``(rule + 1) << 1``
+    (reduce), or ``-1 - i``: ``lists[i]`` of them stand at ``lists[i + 1:]``.
+    """
+
+    #: states; one more, the last row of the tables, has neither actions nor gotos
+    ns: int
+    nt: int
+    nn: int
+    actions: np.ndarray                      # int32[ns + 1, nt + 1]
+    goto: np.ndarray                         # int32[ns + 1, nn]
+    lhs: np.ndarray                          # int32[rules]
+    size: np.ndarray                         # int32[rules]
+    lists: np.ndarray                        # int32[]
+    conflicts: int = 0
+    rules: Rules = field(default_factory=list)
+    #: terminal -> terminals that may come right behind it, as bit sets (bit nt: the end)
+    after: list[int] = field(default_factory=list)
+
+
+def _bits(x: int) -> list[int]:
+    out = []
+    while x:
+        low = x & -x
+        out.append(low.bit_length() - 1)
+        x ^= low
+    return out
+
+
+def without_empty(n: int, rules: Iterable[tuple[int, tuple[int, ...]]], null: set[int]) -> tuple[int, Rules]:
+    """(number of nonterminals, rules of the same language without the empty text).
+
+    A long rule with many symbols that may be empty is first made binary, so the
+    result is linear in the input.  New nonterminals are numbered from `n` on in
+    the *caller's* space of negative numbers: ``-1``, ``-2``, ...
+    """
+    out: dict[tuple[int, tuple[int, ...]], None] = {}
+    fresh = 0
+    nullable_now = set(null)
+    todo = list(rules)
+    for lhs, rhs in todo:
+        at = [i for i, s in enumerate(rhs) if s in nullable_now]
+        if len(at) > _DIRECT and len(rhs) > 2:
+            # A: X1 .. Xn  becomes  P2: X1 X2, P3: P2 X3, ..., A: Pn-1 Xn
+            before = rhs[0]
+            for s in rhs[1:-1]:
+                fresh -= 1
+                if before in nullable_now and s in nullable_now:
+                    nullable_now.add(fresh)
+                todo.append((fresh, (before, s)))
+                before = fresh
+            todo.append((lhs, (before, rhs[-1])))
+            continue
+        for mask in range(1 << len(at)):
+            drop = {at[i] for i in range(len(at)) if mask >> i & 1}
+            new = tuple([s for i, s in enumerate(rhs) if i not in drop])
+            if new and new != (lhs,):
+                out[lhs, new] = None
+    return -fresh, list(out)
+
+
+def _only_useful(rules: Rules, start: int, is_terminal) -> Rules:
+    """The rules whose symbols all derive some text, reachable from `start`."""
+    good: set[int] = set()
+    changed = True
+    while changed:
+        changed = False
+        for lhs, rhs in rules:
+            if lhs not in good and all(is_terminal(s) or s in good for s in rhs):
+                good.add(lhs)
+                changed = True
+    rules = [r for r in rules if all(is_terminal(s) or s in good for s in r[1])]
+    by_lhs: dict[int, list] = {}
+    for lhs, rhs in rules:
+        by_lhs.setdefault(lhs, []).append(rhs)
+    seen, stack = {start}, [start]
+    while stack:
+        for rhs in by_lhs.get(stack.pop(), ()):
+            for s in rhs:
+                if s not in seen and not is_terminal(s):
+                    seen.add(s)
+                    stack.append(s)
+    return [r for r in rules if r[0] in seen]
+
+
+class _Automaton:
+    """The LR(0) automaton of rules over symbols 0..nn-1 (nonterminals) and nn.. (terminals).
+
+    Rule 0 must be the added start rule.
+    """
+
+    def __init__(self, nn: int, nt: int, rules: Rules):
+        self.nn, self.nt, self.rules = nn, nt, rules
+        base, next_of = [], []
+        for _, rhs in rules:
+            base.append(len(next_of))
+            next_of.extend(rhs)
+            next_of.append(-1)
+        self.base, self.next_of = base, next_of
+        #: item -> rule, for items with the dot at the end
+        self.done = {b + len(rhs): r for r, (b, (_, rhs)) in enumerate(zip(base, rules))}
+        masks: dict[int, int] = {}
+        complete = 0
+        for item, s in enumerate(next_of):
+            if s < 0:
+                complete |= 1 << item
+            else:
+                masks[s] = masks.get(s, 0) | 1 << item
+        self.complete = complete
+        by_lhs: list[int] = [0] * nn
+        starts: list[set[int]] = [set() for _ in range(nn)]
+        for r, (lhs, rhs) in enumerate(rules):
+            by_lhs[lhs] |= 1 << base[r]
+            if rhs and rhs[0] < nn:
+                starts[lhs].add(rhs[0])
+        # closure of each nonterminal: its rules and those of what they start with
+        closures = list(by_lhs)
+        reach = [1 << a for a in range(nn)]
+        changed = True
+        while changed:
+            changed = False
+            for a in range(nn):
+                new = reach[a]
+                for b in starts[a]:
+                    new |= reach[b]
+                if new != reach[a]:
+                    reach[a] = new
+                    changed = True
+        for a in range(nn):
+            total = 0
+            for b in _bits(reach[a]):
+                total |= by_lhs[b]
+            closures[a] = total
+        self.by_lhs = by_lhs
+        by_next = [(s, m) for s, m in masks.items() if s < nn]
+        nonterminal_next = 0
+        for _, m in by_next:
+            nonterminal_next |= m
+        kernels: dict[int, int] = {1 << base[0]: 0}
+        order = [1 << base[0]]
+        self.closures: list[int] = []
+        self.moves: list[dict[int, int]] = []
+        ordered = sorted(masks.items())
+        for kernel in order:
+            items = kernel
+            for item in _bits(kernel & nonterminal_next):
+                items |= closures[next_of[item]]
+            self.closures.append(items)
+            moves: dict[int, int] = {}
+            left = items & ~complete
+            for s, m in ordered:
+                hit = left & m
+                if hit:
+                    key = hit << 1
+                    q = kernels.get(key)
+                    if q is None:
+                        if len(order) >= MAX_STATES:
+                            raise LimitError(f"the grammar's LR automaton needs more than {MAX_STATES} states",
+                                             place="LR automaton", limit=MAX_STATES, hint="simplify the grammar")
+                        q = kernels[key] = len(order)
+                        order.append(key)
+                    moves[s] = q
+                    left &= ~m
+                    if not left:
+                        break
+            self.moves.append(moves)
+        self.kernels = order
+
+
+def _first(nn: int, rules: Rules) -> list[int]:
+    """FIRST of each nonterminal as a bit set over terminals; no rule is empty."""
+    first = [0] * nn
+    starts: list[set[int]] = [set() for _ in range(nn)]
+    for lhs, rhs in rules:
+        if rhs[0] >= nn:
+            first[lhs] |= 1 << (rhs[0] - nn)
+        else:
+            starts[lhs].add(rhs[0])
+    _spread(first, starts)
+    return first
+
+
+def _spread(sets: list[int], take: Sequence[set[int]]) -> None:
+    """sets[a] |= sets[b] for b in take[a], to the fixpoint."""
+    changed = True
+    while changed:
+        changed = False
+        for a, others in enumerate(take):
+            new = sets[a]
+            for b in others:
+                new |= sets[b]
+            if new != sets[a]:
+                sets[a] = new
+                changed = True
+
+
+def _follow(nn: int, nt: int, rules: Rules, first: list[int], start: int) -> list[int]:
+    follow = [0] * nn
+    follow[start] = 1 << nt
+    takes: list[set[int]] = [set() for _ in range(nn)]
+    for lhs, rhs in rules:
+        for x, y in zip(rhs, rhs[1:]):
+            if x < nn:
+                follow[x] |= first[y] if y < nn else 1 << (y - nn)
+        if rhs[-1] < nn:
+            takes[rhs[-1]].add(lhs)
+    _spread(follow, takes)
+    return follow
+
+
+def _last_terminals(nn: int, rules: Rules) -> list[int]:
+    """Terminals that may stand last in what each nonterminal derives."""
+    return _first(nn, [(lhs, rhs[::-1]) for lhs, rhs in rules])
+
+
+def terminals_after(nn: int, nt: int, rules: Rules, first: list[int], start: int) -> list[int]:
+    """Terminal -> terminals (bit nt: the end) that may stand right behind it."""
+    follow = _follow(nn, nt, rules, first, start)
+    last = _last_terminals(nn, rules)
+    after = [0] * nt
+    for lhs, rhs in rules:
+        for x, y in zip(rhs, rhs[1:]):
+            behind = first[y] if y < nn else 1 << (y - nn)
+            for t in (_bits(last[x]) if x < nn else (x - nn,)):
+                after[t] |= behind
+    for t in _bits(last[start]):
+        after[t] |= follow[start] & 1 << nt
+    return after
+
+
+def _cells(ns: int, nt: int, nn: int) -> None:
+    if ns * (nt + nn + 2) > MAX_CELLS:
+        raise LimitError(f"the grammar's LR tables need {ns} states x {nt + nn} symbols", place="LR tables",
+                         limit=MAX_CELLS, hint="simplify the grammar")
+
+
+def general_tables(grammar: CfgGrammar, empty_ok: Optional[set[int]] = None) -> Tables:
+    """LR(0) tables with every conflict kept, for the rules as they are.
+
+    `empty_ok` are terminal symbols whose language has the empty text.
+    """
+    n, nt = len(grammar.nonterminals), len(grammar.terminals)
+    null = nullable(grammar, empty_ok or ())
+    extra, rules = without_empty(n, [(r.lhs, r.rhs) for r in grammar.rules], null)
+    rules = _only_useful(rules, grammar.start, lambda s: s >= n)
+    used = sorted({lhs for lhs, _ in rules})
+    number = {s: i + 1 for i, s in enumerate(used)}
+    nn = len(used) + 1
+    number.update({n + t: nn + t for t in range(nt)})
+    only_empty = not any(lhs == grammar.start for lhs, _ in rules)
+    if only_empty:                            # nothing but, perhaps, the empty text
+        table = Tables(2, nt, 1, np.zeros((3, nt + 1), np.int32), np.full((3, 1), -1, np.int32),
+                       np.zeros(1, np.int32), np.ones(1, np.int32), np.zeros(1, np.int32), after=[0] * nt)
+        table.actions[0, nt] = 1 << 1 | 1
+        return table
+    start = number[grammar.start]
+    rules = [(0, (start,))] + [(number[lhs], tuple([number[s] for s in rhs])) for lhs, rhs in rules]
+    first = _first(nn, rules)
+    follow = _follow(nn, nt, rules, first, 0)
+    lr = _Automaton(nn, nt, rules)
+    ns = len(lr.kernels) + 1                  # the last state: the text is complete
+    _cells(ns, nt, nn)
+    actions = np.zeros((ns + 1, nt + 1), np.int32)
+    goto = np.full((ns + 1, nn), -1, np.int32)
+    follows = {a: np.array(_bits(follow[a]), np.int64) for a in range(nn)}
+    lists: list[int] = [0]
+    conflicts = 0
+    for s, moves in enumerate(lr.moves):
+        row = actions[s]
+        for x, t in moves.items():
+            if x < nn:
+                goto[s, x] = t
+            else:
+                row[x - nn] = t << 1 | 1
+        finished = [lr.done[i] for i in _bits(lr.closures[s] & lr.complete)]
+        if not finished:
+            continue
+        if len(finished) == 1 and not (row[follows[rules[finished[0]][0]]]).any():
+            r = finished[0]
+            row[follows[rules[r][0]]] = (ns - 1) << 1 | 1 if r == 0 else (r + 1) << 1
+            continue
+        cells: dict[int, list[int]] = {}
+        for r in finished:
+            for t in follows[rules[r][0]].tolist():
+                cells.setdefault(t, []).append((ns - 1) << 1 | 1 if r == 0 else (r + 1) << 1)
+        for t, acts in cells.items():
+            if row[t]:
+                acts = [int(row[t])] + acts
+            if len(acts) == 1:
+                row[t] = acts[0]
+            else:
+                conflicts += 1
+                row[t] = -1 - len(lists)
+                lists += [len(acts)] + acts
+    if grammar.start in null:
+        assert actions[0, nt] == 0
+        actions[0, nt] = (ns - 1) << 1 | 1
+    return Tables(ns, nt, nn, actions, goto, np.array([r[0] for r in rules], np.int32),
+                  np.array([len(r[1]) for r in rules], np.int32), np.array(lists, np.int32), conflicts, rules,
+                  terminals_after(nn, nt, rules, first, 0))

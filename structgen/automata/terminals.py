@@ -1,0 +1,285 @@
+"""Automata of terminals: one end or every end of a lexeme.
+
+A Python regular expression, matched as ``re.match`` does, ends at *one* place,
+which backtracking order decides.  Its automaton is determinised over *ordered*
+sets of NFA states, and what stands behind a match in that order is cut off.  So
+a state accepts where the text so far would be the match if nothing that is
+preferred matches later on, and the match is the last accepting place before
+the run dies.  That is ordinary longest match, over an automaton that already
+knows about lazy repeats and the order of alternatives.
+
+Automata are minimal, trimmed and cached by expression.  Costs: 20-40 us a
+state, literals 10 us.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Optional
+
+import numpy as np
+
+from ..errors import GrammarError, LimitError
+from ..grammar.cfg import Match
+from ..grammar.strings import StrLang
+from .utf8 import NODES, utf8_class
+
+__all__ = ["Automaton", "match_automaton", "lang_automaton", "MAX_STATES"]
+
+#: Most states of the automaton of one terminal.
+MAX_STATES = 20_000
+#: Most NFA nodes of one terminal.
+MAX_NODES = 200_000
+
+
+@dataclass(frozen=True, eq=False)
+class Automaton:
+    """A complete trimmed DFA over bytes; state 0 is the start.
+
+    Attributes
+    ----------
+    trans : int32[n, 256]
+        The next state, or -1.
+    end : bool[n]
+        May the terminal end here?
+    """
+
+    trans: np.ndarray
+    end: np.ndarray
+
+    @property
+    def n(self) -> int:
+        """Number of states; 0 for the empty language."""
+        return len(self.end)
+
+
+_EMPTY = Automaton(np.zeros((0, 256), np.int32), np.zeros(0, bool))
+
+
+def _literal(data: bytes) -> Automaton:
+    n = len(data) + 1
+    trans = np.full((n, 256), -1, np.int32)
+    trans[np.arange(n - 1), np.frombuffer(data, np.uint8)] = np.arange(1, n)
+    end = np.zeros(n, bool)
+    end[-1] = True
+    return Automaton(trans, end)
+
+
+class _Nodes:
+    """The NFA of one expression with ordered empty moves.
+
+    A node is a tuple of edges ``(lo, hi, target)``, a list of targets in order
+    of preference, or None: the match.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+        self.nodes: list[Any] = [None]
+        self.suffixes: dict[tuple[int, int], int] = {}
+
+    def new(self, node: Any) -> int:
+        if len(self.nodes) >= MAX_NODES:
+            raise LimitError(f"the automaton of {self.name} needs more than {MAX_NODES} nodes",
+                             place=self.name, limit=MAX_NODES, hint="use smaller counted repeats")
+        self.nodes.append(node)
+        return len(self.nodes) - 1
+
+    def suffix(self, tree: int, after: int) -> int:
+        key = (tree, after)
+        at = self.suffixes.get(key)
+        if at is None:
+            edges = tuple([(lo, hi, after if child < 0 else self.suffix(child, after))
+                           for lo, hi, child in NODES[tree]])
+            at = self.suffixes[key] = self.new(edges)
+        return at
+
+    def enter(self, node: Any, after: int) -> int:
+        """The node from which `node` is matched, then `after`."""
+        from ..frontends.regex.ast import Alt, Cat, Chars, Repeat
+
+        kind = type(node)
+        if kind is Chars:
+            return self.new(tuple([(lo, hi, after if child < 0 else self.suffix(child, after))
+                                   for lo, hi, child in utf8_class(node.ranges)]))
+        if kind is Cat:
+            for item in reversed(node.items):
+                after = self.enter(item, after)
+            return after
+        if kind is Alt:
+            return self.new([self.enter(item, after) for item in node.items])
+        if kind is Repeat:
+            lazy = getattr(node, "lazy", False)
+            lo, hi = node.lo, node.hi
+            if hi is None:
+                loop = self.new([])
+                body = self.enter(node.item, loop)
+                self.nodes[loop] = [after, body] if lazy else [body, after]
+                at = loop
+            else:
+                at = after
+                for _ in range(hi - lo):
+                    body = self.enter(node.item, at)
+                    at = self.new([after, body] if lazy else [body, after])
+            for _ in range(lo):
+                at = self.enter(node.item, at)
+            return at
+        raise GrammarError(f"the terminal {self.name} uses look-around or an anchor, which this engine has no "
+                           "automaton for", hint="say what follows in a rule instead")
+
+    def closure(self, targets: tuple[int, ...]) -> tuple[tuple[int, ...], bool]:
+        """Nodes with edges in order of preference, up to the first match; is there one?"""
+        seen: set[int] = set()
+        out: list[int] = []
+        stack = list(reversed(targets))
+        nodes = self.nodes
+        while stack:
+            at = stack.pop()
+            if at in seen:
+                continue
+            seen.add(at)
+            node = nodes[at]
+            if node is None:
+                return tuple(out), True
+            if type(node) is tuple:
+                out.append(at)
+            else:
+                stack.extend(reversed(node))
+        return tuple(out), False
+
+
+def _determinise(nfa: _Nodes, start: int) -> Automaton:
+    states: dict[tuple, int] = {}
+    order: list[tuple] = []
+    moves: dict[tuple[int, ...], int] = {}
+
+    def state(targets: tuple[int, ...]) -> int:
+        q = moves.get(targets)
+        if q is None:
+            key = nfa.closure(targets)
+            q = states.get(key)
+            if q is None:
+                if len(order) >= MAX_STATES:
+                    raise LimitError(f"the automaton of {nfa.name} needs more than {MAX_STATES} states",
+                                     place=nfa.name, limit=MAX_STATES, hint="simplify the expression")
+                q = states[key] = len(order)
+                order.append(key)
+            moves[targets] = q
+        return q
+
+    state((start,))
+    rows: list[np.ndarray] = []
+    at = 0
+    while at < len(order):
+        row = np.full(256, -1, np.int32)
+        edges = [e for node in order[at][0] for e in nfa.nodes[node]]
+        cuts = sorted({b for lo, hi, _ in edges for b in (lo, hi + 1)})
+        place = {b: i for i, b in enumerate(cuts)}
+        lists: list[list[int]] = [[] for _ in cuts]
+        for lo, hi, target in edges:
+            for i in range(place[lo], place[hi + 1]):
+                lists[i].append(target)
+        for i, targets in enumerate(lists):
+            if targets:
+                row[cuts[i]:cuts[i + 1]] = state(tuple(dict.fromkeys(targets)))
+        rows.append(row)
+        at += 1
+    return _trim(np.array(rows, np.int32).reshape(-1, 256), np.array([acc for _, acc in order], bool))
+
+
+def _trim(trans: np.ndarray, end: np.ndarray) -> Automaton:
+    """Without states that cannot accept, minimal, state 0 first."""
+    alive = end.copy()
+    while True:
+        more = alive | (alive[trans] & (trans >= 0)).any(1)
+        if (more == alive).all():
+            break
+        alive = more
+    if not alive.size or not alive[0]:
+        return _EMPTY
+    trans = np.where((trans >= 0) & alive[trans], trans, -1)
+    _, where = np.unique(trans, axis=1, return_inverse=True)
+    where = where.reshape(-1)
+    reps = np.zeros(int(where.max()) + 1, np.int64)
+    reps[where] = np.arange(256)
+    narrow = trans[:, reps]
+    block = np.where(alive, end.astype(np.int64) + 1, 0)
+    count = np.unique(block).size
+    weights = np.random.default_rng(1).integers(-2**62, 2**62, narrow.shape[1] + 1, dtype=np.int64)
+    while True:
+        after = np.where(narrow >= 0, block[narrow], 0)
+        keys = (after * weights[:-1]).sum(1) + block * weights[-1]
+        _, block = np.unique(np.where(alive, keys, 0), return_inverse=True)
+        block = block.reshape(-1).astype(np.int64) + 1
+        block[~alive] = 0
+        now = np.unique(block).size
+        if now == count:
+            break
+        count = now
+    # number the blocks in the order in which the start reaches them
+    first: dict[int, int] = {}
+    for q, b in enumerate(block.tolist()):
+        if b and b not in first:
+            first[b] = q
+    number, todo = {int(block[0]): 0}, [0]
+    for q in todo:
+        for t in dict.fromkeys(narrow[q].tolist()):
+            if t >= 0 and int(block[t]) not in number:
+                number[int(block[t])] = len(number)
+                todo.append(first[int(block[t])])
+    renumber = np.full(int(block.max()) + 1, -1, np.int32)
+    for b, i in number.items():
+        renumber[b] = i
+    keep = np.array(todo)
+    out = trans[keep]
+    return Automaton(np.where(out >= 0, renumber[block[out]], -1).astype(np.int32), end[keep])
+
+
+@lru_cache(maxsize=4096)
+def match_automaton(match: Match, name: str = "the terminal") -> Automaton:
+    """The automaton of what ``re.match`` would match; see the module's text.
+
+    Examples
+    --------
+    >>> a = match_automaton(Match("a|ab"))
+    >>> a.n, a.end.tolist()
+    (2, [False, True])
+    """
+    if match.literal is not None and not match.flags and match.source == re.escape(match.literal):
+        return _literal(match.literal.encode())
+    nfa = _Nodes(name)
+    start = nfa.enter(match.tree(), 0)
+    return _determinise(nfa, start)
+
+
+@lru_cache(maxsize=1024)
+def lang_automaton(lang: StrLang, name: str = "the terminal") -> Automaton:
+    """The automaton of a regular language of plain text; every accepted end counts."""
+    from .lexer import LX_DEAD, Lexer
+
+    lexer = Lexer()
+    start = lexer.add_text(lang)
+    if start == LX_DEAD:
+        return _EMPTY
+    number, order, rows = {start: 0}, [start], []
+    for q in order:
+        row = lexer.row(q)
+        out = []
+        for t in row:
+            if t >= 0 and t not in number:
+                if len(order) >= MAX_STATES:
+                    raise LimitError(f"the automaton of {name} needs more than {MAX_STATES} states", place=name,
+                                     limit=MAX_STATES, hint="simplify the expression")
+                number[t] = len(order)
+                order.append(t)
+            out.append(number[t] if t >= 0 else -1)
+        rows.append(out)
+    return _trim(np.array(rows, np.int32), np.array([lexer.label(q) >= 0 for q in order], bool))
+
+
+def automaton_of(terminal: Any, name: Optional[str] = None) -> Automaton:
+    """The automaton of a terminal with a language or an expression."""
+    if terminal.match is not None:
+        return match_automaton(terminal.match, name or terminal.name)
+    return lang_automaton(terminal.lang, name or terminal.name)
