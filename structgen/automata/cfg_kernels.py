@@ -46,7 +46,7 @@ from numba import njit
 from .lexer_kernels import _lowest, _memory
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "5a8aedf10c6276a361d67f21e61113403fbe2bfbd4bfd29a6d62be12bffb7fd1"
+DEPENDS_ON = "b74e4f53558145c2fcbb8bb73f4a90d706927d8c283d6ce6bfb753ee3d2180f6"
 
 __all__ = ["cfg_fill", "cfg_begin", "cfg_call"]
 
