@@ -14,6 +14,9 @@ A *bitmask* is an int32 array ``(rows, ceil(V / 32))``; bit ``t % 32`` of word
   nothing else refers to its storage, and torch's count of changes tells whether
   somebody (a processor after ours) has written into it.
 
+Both also take the *addresses* of rows instead of a bitmask (:func:`mask_inplace_at`,
+:meth:`ScoreMasker.at`), so that masks are read where the engine made them.
+
 Scores are read as integers of the same width, so one kernel serves float32,
 float64, float16 and bfloat16.  Both report rows without any allowed token of
 finite score, and NaNs met on the way.  Columns at or above the vocabulary's
@@ -22,6 +25,7 @@ size are never allowed.
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import weakref
 from typing import Sequence
@@ -30,7 +34,9 @@ import numpy as np
 import torch
 from numba import njit
 
-__all__ = ["OK", "ALL_MASKED", "NOT_A_NUMBER", "FREE", "ScoreMasker", "mask_inplace", "only_token",
+from ..automata.stack_kernels import ld64
+
+__all__ = ["OK", "ALL_MASKED", "NOT_A_NUMBER", "FREE", "ScoreMasker", "mask_inplace", "mask_inplace_at", "only_token",
            "allocate_bitmask", "unpack_bitmask"]
 
 #: verdicts on a row
@@ -63,19 +69,19 @@ def _lowest(word):
 
 
 @njit(nogil=True, cache=True)
-def _few(row, found):
-    """List the tokens of a mask in `found`; -1 as soon as they are too many for it.
+def _few(row, words, found):
+    """List the tokens of the mask at address `row` in `found`; -1 as soon as they are too many.
 
     A block of words is counted before it is listed, so that rows with many
     tokens are told apart early.
     """
     k = 0
     room = found.shape[0]
-    for start in range(0, row.shape[0], 64):
-        stop = min(start + 64, row.shape[0])
+    for start in range(0, words, 64):
+        stop = min(start + 64, words)
         total = np.uint64(0)
         for w in range(start, stop):
-            v = row[w]
+            v = np.uint64(ld64(row, w))
             v = v - ((v >> np.uint64(1)) & np.uint64(0x5555555555555555))
             v = (v & np.uint64(0x3333333333333333)) + ((v >> np.uint64(2)) & np.uint64(0x3333333333333333))
             v = (v + (v >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
@@ -85,7 +91,7 @@ def _few(row, found):
         if k + np.int64(total) > room:
             return np.int64(-1)
         for w in range(start, stop):
-            word = row[w]
+            word = np.uint64(ld64(row, w))
             while word:
                 found[k] = w * 64 + _lowest(word)
                 k += 1
@@ -103,20 +109,21 @@ def _judge(value, neg, top):
 
 
 @njit(nogil=True, cache=True)
-def _forbid(scores, row, neg, top):
-    """Write `neg` wherever `row` does not allow the token; the verdict."""
+def _forbid(scores, row, words, neg, top):
+    """Write `neg` wherever the mask at `row` does not allow the token; the verdict."""
     n = scores.shape[0]
     verdict = 1
-    for w in range(row.shape[0]):
+    for w in range(words):
         base = w * 64
         last = min(base + 64, n)
-        word = row[w]
+        bits = np.uint64(ld64(row, w))
+        word = bits
         while word and verdict != 0:
             seen = _judge(np.int64(scores[base + _lowest(word)]), neg, top)
             verdict = 0 if seen == 0 else max(verdict, seen)
             word &= word - _ONE
-        gone = ~row[w]
-        if row[w] == 0:
+        gone = ~bits
+        if bits == 0:
             for t in range(base, last):
                 scores[t] = neg
             continue
@@ -125,25 +132,29 @@ def _forbid(scores, row, neg, top):
         while gone:
             scores[base + _lowest(gone)] = neg
             gone &= gone - _ONE
-    for t in range(min(row.shape[0] * 64, n), n):
+    for t in range(min(words * 64, n), n):
         scores[t] = neg
     return verdict
 
 
 @njit(nogil=True, cache=True)
-def _mask_inplace(scores, bits, rows, neg, top, status):
+def _mask_inplace(scores, rows, words, neg, top, status):
+    """Mask each line of `scores` by the `words` uint64 at address ``rows[r]``; 0 leaves it.
+
+    No bit is set at or above the number of columns.
+    """
     bad = 0
     found = np.empty(FEW, np.int32)
     values = np.empty(FEW, scores.dtype)
     for r in range(scores.shape[0]):
         status[r] = 0
-        if rows[r] < 0:
+        row = rows[r]
+        if row == 0:
             continue
-        row = bits[rows[r]]
         line = scores[r]
-        few = _few(row, found)
+        few = _few(row, words, found)
         if few < 0:
-            status[r] = _forbid(line, row, neg, top)
+            status[r] = _forbid(line, row, words, neg, top)
         else:
             # save them, fill the row in one go, put them back
             status[r] = 1
@@ -161,8 +172,8 @@ def _mask_inplace(scores, bits, rows, neg, top, status):
 
 
 @njit(nogil=True, cache=True)
-def _mask_into(src, dst, bits, rows, neg, top, status, prev, held):
-    """Masked copy of `src` in `dst`.
+def _mask_into(src, dst, rows, words, neg, top, status, prev, held):
+    """Masked copy of `src` in `dst`; for rows see `_mask_inplace`.
 
     Row r of `dst` is `neg` but for the first ``held[r]`` tokens in ``prev[r]``
     if that is not negative; it lets a row with few allowed tokens be written
@@ -173,17 +184,17 @@ def _mask_into(src, dst, bits, rows, neg, top, status, prev, held):
     for r in range(src.shape[0]):
         line, out = src[r], dst[r]
         status[r] = 0
-        if rows[r] < 0:
+        row = rows[r]
+        if row == 0:
             for t in range(line.shape[0]):          # (a slice assignment is four times slower)
                 out[t] = line[t]
             held[r] = -1
             continue
-        row = bits[rows[r]]
-        few = _few(row, found)
+        few = _few(row, words, found)
         if few < 0:
             for t in range(line.shape[0]):
                 out[t] = line[t]
-            status[r] = _forbid(out, row, neg, top)
+            status[r] = _forbid(out, row, words, neg, top)
         else:
             if held[r] >= 0:
                 for k in range(held[r]):
@@ -245,6 +256,22 @@ def _words(bitmask: np.ndarray, columns: int, vocab_size: int) -> np.ndarray:
     if limit % 64:
         words[:, -1] &= np.uint64((1 << (limit % 64)) - 1)
     return words
+
+
+def _addresses(words: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Where the rows of `words` lie that `rows` names; 0 for ``FREE``."""
+    rows = np.asarray(rows, np.int64)
+    return np.where(rows < 0, 0, words.ctypes.data + rows * words.strides[0])
+
+
+def _gathered(addresses: np.ndarray, vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A bitmask with a copy of each row, and which row is whose: addresses for those who want neither."""
+    bits = allocate_bitmask(len(addresses), vocab_size)
+    rows = np.where(addresses == 0, FREE, np.arange(len(addresses))).astype(np.int32)
+    for r, address in enumerate(addresses.tolist()):
+        if address:
+            ctypes.memmove(bits.ctypes.data + r * bits.strides[0], address, bits.strides[0])
+    return bits, rows
 
 
 def unpack_bitmask(bits: torch.Tensor, rows: torch.Tensor, columns: int) -> torch.Tensor:
@@ -338,10 +365,34 @@ def mask_inplace(scores: torch.Tensor, bitmask: np.ndarray, rows: np.ndarray,
             view, neg, expo = twin
             status = np.empty(scores.shape[0], dtype=np.int8)
             words = _words(bitmask, scores.shape[1], vocab_size)
-            return _listed(status) if _mask_inplace(view, words, rows, neg, expo, status) else ()
+            bad = _mask_inplace(view, _addresses(words, rows), words.shape[1], neg, expo, status)
+            return _listed(status) if bad else ()
     out, bad = _masked_by_torch(scores, bitmask, rows, vocab_size)
     scores.copy_(out)
     return bad
+
+
+def mask_inplace_at(scores: torch.Tensor, addresses: np.ndarray, vocab_size: int) -> Bad:
+    """:func:`mask_inplace` with rows given by address.
+
+    Parameters
+    ----------
+    scores : torch.Tensor
+        As there.
+    addresses : numpy.ndarray
+        int64, for each row of `scores` the address of ``ceil(vocab_size / 64)``
+        uint64 that hold no bits at or above `vocab_size`, or 0 to leave it.
+    vocab_size : int
+        As there.
+    """
+    if scores.shape[1] >= vocab_size and scores.is_contiguous():
+        twin = _twin(scores)
+        if twin is not None:
+            view, neg, expo = twin
+            status = np.empty(scores.shape[0], dtype=np.int8)
+            bad = _mask_inplace(view, addresses, (vocab_size + 63) // 64, neg, expo, status)
+            return _listed(status) if bad else ()
+    return mask_inplace(scores, *_gathered(addresses, vocab_size), vocab_size)
 
 
 # Counts the tensors (views included) that share a storage.  Without it buffers
@@ -445,9 +496,21 @@ class ScoreMasker:
         twin = _twin(scores if scores.is_contiguous() else scores.contiguous())
         if twin is None:
             return _masked_by_torch(scores, bitmask, rows, vocab_size)
+        words = _words(bitmask, scores.shape[1], vocab_size)
+        return self._run(scores, twin, _addresses(words, rows), words.shape[1])
+
+    def at(self, scores: torch.Tensor, addresses: np.ndarray, vocab_size: int) -> tuple[torch.Tensor, Bad]:
+        """The same with rows given by address, as for :func:`mask_inplace_at`."""
+        twin = None
+        if scores.shape[1] >= vocab_size:
+            twin = _twin(scores if scores.is_contiguous() else scores.contiguous())
+        if twin is None:
+            return self(scores, *_gathered(addresses, vocab_size), vocab_size)
+        return self._run(scores, twin, addresses, (vocab_size + 63) // 64)
+
+    def _run(self, scores: torch.Tensor, twin: tuple, addresses: np.ndarray, words: int) -> tuple[torch.Tensor, Bad]:
         view, neg, expo = twin
-        words = _words(bitmask, view.shape[1], vocab_size)
         buffer = self._buffer(scores)
-        bad = _mask_into(view, buffer.view, words, rows, neg, expo, buffer.status, buffer.prev, buffer.held)
+        bad = _mask_into(view, buffer.view, addresses, words, neg, expo, buffer.status, buffer.prev, buffer.held)
         # a new view, so that whoever holds it shows in the storage's count
         return buffer.tensor.view(view.shape), _listed(buffer.status) if bad else ()

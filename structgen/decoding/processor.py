@@ -18,21 +18,22 @@ fixes the length for loops of one's own.
 Rows that are finished (EOS taken) keep coming, with padding: they are allowed
 EOS only.  So are beams of score ``-inf``, which beam search keeps (with tokens
 no mask allowed) when there are fewer continuations than beams; a token that was
-not allowed is an error only when no row of its prompt is left.  Costs a step: one batched mask fill and one masked copy of the
-scores, which are never written to (see :mod:`structgen.decoding.masking`).
+not allowed is an error only when no row of its prompt is left.  Costs a step: one kernel call that moves the
+rows and finds their masks, and one masked copy of the scores, which are never
+written to (see :mod:`structgen.decoding.masking`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, Sequence, Union
+from typing import TYPE_CHECKING, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 import torch
 from numba import njit
 
 from ..errors import MatcherError, ModelError, StructgenError
-from .masking import ALL_MASKED, FREE, NOT_A_NUMBER, Bad, ScoreMasker, allocate_bitmask, mask_inplace
-from .rows import fill_rows
+from .masking import ALL_MASKED, NOT_A_NUMBER, Bad, ScoreMasker, allocate_bitmask, mask_inplace_at
+from .rows import Batch
 
 if TYPE_CHECKING:
     from .matcher import Compiled
@@ -135,6 +136,15 @@ class _Row:
         return True
 
 
+class _Plan(NamedTuple):
+    """How rows get their masks, until one closes."""
+
+    batch: Batch                #: the matchers of rows that are not closed
+    live: list[int]             #: whose they are
+    free: list[_Row]            #: rows without a constraint
+    addresses: np.ndarray       #: of the mask of each row; one that allows EOS only for closed ones
+
+
 class LogitsProcessor:
     """Constrain ``model.generate(..., logits_processor=[this])``.
 
@@ -212,7 +222,7 @@ class LogitsProcessor:
         self._ids: Optional[np.ndarray] = None      # (batch, capacity); columns < _length hold
         self._length = 0
         self._prompt = -1
-        self._plan: Optional[tuple[list, np.ndarray]] = None
+        self._plan: Optional[_Plan] = None
         self._groups = np.zeros(0, dtype=np.int64)
 
     def clone(self) -> "LogitsProcessor":
@@ -265,27 +275,48 @@ class LogitsProcessor:
 
     def _step(self, ids: np.ndarray) -> None:
         """The usual call: every row has a token more."""
-        refused = []
-        for r, (row, token) in enumerate(zip(self._rows, ids[:, -1].tolist())):
-            if row.done or row.dead:
-                continue
-            if not row.advance((token,), self._eos):
-                refused.append(r)
-            if row.done or row.dead:
-                self._plan = None
-        if refused:
-            try:
+        plan = self._plan or self._planned()
+        tokens = ids[:, -1].tolist()
+        try:
+            refused = self._take(plan, tokens)
+            if refused:
                 self._check_dead(self._rows, refused, ids)
-            except MatcherError:
-                for row in self._rows:      # a failed call changes nothing
-                    row.rewind(self._length - self._prompt)
-                raise
+        except Exception:                   # a failed call changes nothing
+            self._plan = None
+            for row in self._rows:
+                row.rewind(self._length - self._prompt)
+            raise
+        except BaseException:               # interrupted, nobody knows where
+            self.reset()
+            raise
         if ids.shape[1] > self._ids.shape[1]:
             wider = np.empty((ids.shape[0], 2 * ids.shape[1] + 64), dtype=np.int64)
             wider[:, :self._length] = self._ids[:, :self._length]
             self._ids = wider
         self._ids[:, self._length] = ids[:, -1]
         self._length += 1
+
+    def _take(self, plan: "_Plan", tokens: list[int]) -> list[int]:
+        """Move every row that is not closed by its token; the rows that refuse theirs."""
+        for row in plan.free:
+            row.count += 1
+        left: Sequence[int] = range(len(plan.live))
+        if len(plan.live) > 1:
+            left = plan.batch.step([tokens[r] for r in plan.live])
+            one_by_one = set(left)
+            for i, r in enumerate(plan.live):
+                if i not in one_by_one:
+                    self._rows[r].count += 1
+        refused = []
+        for i in left:
+            r = plan.live[i]
+            row = self._rows[r]
+            if not row.advance((tokens[r],), self._eos):
+                refused.append(r)
+            plan.batch.moved(i)
+            if row.closed:
+                self._plan = None
+        return refused
 
     def _check_dead(self, rows: list[_Row], refused: list[int], ids: np.ndarray) -> None:
         """Raise if a prompt whose row has just died has no row left.
@@ -369,44 +400,34 @@ class LogitsProcessor:
 
     # -- masking --------------------------------------------------------------------------
 
-    def _planned(self) -> tuple[list, np.ndarray]:
-        """Which matchers fill which rows of the bitmask, and which row masks which scores.
-
-        Rows of the bitmask: the live matchers in order, and last of all one that
-        allows EOS only.  Made anew when rows come, go or close.
-        """
+    def _planned(self) -> "_Plan":
+        """How the rows as they are get their masks.  Made anew when rows come, go or close."""
         rows = self._rows
         if self._bitmask.shape[0] < len(rows) + 1:
             self._bitmask = allocate_bitmask(len(rows) + 1, self._size)
             for t in self._eos:
                 self._bitmask[-1].view(np.uint32)[t // 32] |= np.uint32(1 << (t % 32))
-        where = np.empty(len(rows), dtype=np.int32)
-        live: list = []
-        for r, row in enumerate(rows):
-            if row.matcher is None:
-                where[r] = FREE
-            elif row.closed:
-                where[r] = self._bitmask.shape[0] - 1
-            else:
-                where[r] = len(live)
-                live.append(row.matcher)
-        self._plan = live, where
+        bitmask = self._bitmask
+        live = [r for r, row in enumerate(rows) if row.matcher is not None and not row.closed]
+        end = bitmask.ctypes.data + (bitmask.shape[0] - 1) * bitmask.strides[0]
+        self._plan = _Plan(
+            Batch([rows[r].matcher for r in live], bitmask), live, [row for row in rows if row.matcher is None],
+            np.array([0 if row.matcher is None else end for row in rows], dtype=np.int64))
         return self._plan
 
     def _mask(self, scores: torch.Tensor) -> torch.Tensor:
-        live, where = self._plan or self._planned()
-        bitmask = self._bitmask
-        if len(live) == 1:
-            live[0].fill_bitmask(bitmask, 0)
-        else:
-            fill_rows(live, bitmask)
+        plan = self._plan or self._planned()
+        addresses = plan.batch.masks()
+        if len(plan.live) < len(plan.addresses):
+            plan.addresses[plan.live] = addresses
+            addresses = plan.addresses
         before = None
         if self.track_mass:
             before = torch.logsumexp(scores.double(), dim=1)
         if self.inplace:
-            out, bad = scores, mask_inplace(scores, bitmask, where, self._size)
+            out, bad = scores, mask_inplace_at(scores, addresses, self._size)
         else:
-            out, bad = self._masker(scores, bitmask, where, self._size)
+            out, bad = self._masker.at(scores, addresses, self._size)
         if bad:
             self._complain(bad, out)
         if before is not None:

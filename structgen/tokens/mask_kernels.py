@@ -1230,6 +1230,40 @@ def fill_many(es, states, dsts, words, codes):
     return bad
 
 
+@njit(**_ENTRY)
+def step_batch(table, n):
+    """Move a batch of states by a token each, and find the rows of their masks.
+
+    At address `table` stand four int64[n]: the block of each entry's arena (0
+    leaves an entry out), states, tokens (negative: stay), and row addresses
+    (an entry that stays keeps one that is not 0).  States that moved are
+    written back.  A token that cannot be taken here is replaced by the code of
+    `begin_advance`, a row that cannot be made has address 0.  Returns the
+    number of entries without a row.
+    """
+    states, tokens, rows = table + 8 * n, table + 16 * n, table + 24 * n
+    missing = 0
+    for i in range(n):
+        e, state, token = ld64(table, i), ld64(states, i), ld64(tokens, i)
+        if token < 0 and ld64(rows, i) != 0:
+            continue
+        st64(rows, i, 0)
+        missing += 1
+        if e == 0:
+            continue
+        if token >= 0:
+            state = begin_advance(e, state, token)
+            if state < 0:
+                st64(tokens, i, state)
+                continue
+            st64(states, i, state)
+        row = call2(ld64(e, F_ROW), e, state)
+        if row >= 0:
+            st64(rows, i, row_address(e, row))
+            missing -= 1
+    return missing
+
+
 # ------------------------------------------------------------------ budget
 @njit(**_ENTRY)
 def ends(e, which, state, left, dst):

@@ -54,7 +54,19 @@ def test_all_ways_agree_with_indexing(dtype, columns, vocab, monkeypatch):
         inplace = scores.clone()
         assert not mask_inplace(inplace, bits, rows, vocab)
         assert torch.equal(inplace, want)
+        even = allocate_bitmask(5, vocab)
+        even[:, :bits.shape[1]] = bits
+        at = np.where(rows == FREE, 0, even.ctypes.data + rows.astype(np.int64) * even.strides[0])
+        out, bad = masker.at(scores, at, vocab)
+        assert torch.equal(out, want) and torch.equal(scores, before) and not bad
+        inplace = scores.clone()
+        assert not masking.mask_inplace_at(inplace, at, vocab)
+        assert torch.equal(inplace, want)
         strided = torch.zeros(5, columns, 2, dtype=dtype)[:, :, 0]
+        strided.copy_(scores)
+        assert torch.equal(masker.at(strided, at, vocab)[0], want)
+        masking.mask_inplace_at(strided, at, vocab)
+        assert torch.equal(strided, want)
         strided.copy_(scores)
         assert torch.equal(masker(strided, bits, rows, vocab)[0], want)
         mask_inplace(strided, bits, rows, vocab)
