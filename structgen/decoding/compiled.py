@@ -50,6 +50,8 @@ class Compiled:
         self._tables: TokenTables = token_tables(vocabulary)
         self.kinds = self._tables.kind_list
         self.lengths = self._tables.length_list
+        #: see `TokenTables.repeating`
+        self.repeating = self._tables.repeating if isinstance(grammar, JsonGrammar) else ()
         self._lock = threading.Lock()
         self._cfg = isinstance(grammar, CfgGrammar)
         if self._cfg:

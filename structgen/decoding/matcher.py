@@ -11,6 +11,7 @@ state has been met before; see ``bench/speed.py`` for cold figures.
 
 from __future__ import annotations
 
+import ctypes
 import operator
 from typing import TYPE_CHECKING, Any, Optional, Sequence
 
@@ -52,8 +53,8 @@ class Matcher:
         If the shortest valid output does not fit into `max_tokens`.
     """
 
-    __slots__ = ("compiled", "vocabulary", "max_tokens", "_arena", "_address", "_acquire", "_release", "_kinds", "_lengths", "_node",
-                 "_out", "_out_at", "_closing")
+    __slots__ = ("compiled", "vocabulary", "max_tokens", "_arena", "_address", "_acquire", "_release", "_kinds",
+                 "_lengths", "_node", "_out", "_out_at", "_closing", "_simple")
     #: may `fill_batch` write the masks of several such matchers in one call?
     batched = True
 
@@ -66,6 +67,8 @@ class Matcher:
         self._node: Node = (self._arena.start, None, None, 0, 0, False)
         self._out = self._out_at = None
         self._closing: Closing | None = None
+        #: are masks the kernels' rows as they are?
+        self._simple = max_tokens is None and not compiled.repeating
         if max_tokens is not None:
             self._closing = compiled.closing(self._arena)
             with self._arena.lock:
@@ -108,7 +111,7 @@ class Matcher:
         if not 0 <= row < rows:
             raise MatcherError(f"row {row} is outside the bitmask's {rows} rows")
         node = self._node
-        if node[5] or self._closing is not None:
+        if node[5] or not self._simple:
             self._fill(base + row * stride, words)
             return
         self._acquire()
@@ -125,8 +128,17 @@ class Matcher:
             _end_mask(address, words, self.vocabulary.eos_ids)
             return
         self._run(fill, address, words)
+        if self.compiled.repeating:
+            self._check_repeating(address, words)
         if self._closing is not None:
             self._closing.narrow(self._node[0], self.max_tokens - self._node[4], address, words)
+
+    def _check_repeating(self, address: int, words: int) -> None:
+        """Take tokens from the mask in which a key comes again that only their own text shows."""
+        row = (ctypes.c_uint32 * words).from_address(address)
+        for t in self.compiled.repeating:
+            if row[t >> 5] >> (t & 31) & 1 and not self.fork().try_accept(t):
+                row[t >> 5] &= ~(1 << (t & 31))
 
     def _run(self, kernel, *args: int) -> int:
         """A kernel on the current state until it has what it needs; moves if the arena is full."""
@@ -306,7 +318,7 @@ class Matcher:
         other.compiled, other.vocabulary, other.max_tokens = self.compiled, self.vocabulary, self.max_tokens
         other._kinds, other._lengths = self._kinds, self._lengths
         other._use(self._arena)
-        other._node, other._closing = self._node, self._closing
+        other._node, other._closing, other._simple = self._node, self._closing, self._simple
         other._out = other._out_at = None
         return other
 
@@ -508,7 +520,6 @@ def _address_of(data: bytes) -> int:
 
 def _end_mask(address: int, words: int, eos_ids: Sequence[int]) -> None:
     """A row with only the end tokens allowed (a finished row must not be all zero)."""
-    import ctypes
     ctypes.memset(address, 0, words * 4)
     row = (ctypes.c_uint32 * words).from_address(address)
     for t in eos_ids:
@@ -560,7 +571,7 @@ def fill_batch(matchers: Sequence[Matcher | None], bitmask: Any) -> None:
     for i, m in enumerate(matchers):
         if m is None:
             continue
-        if m._node[5] or m._closing is not None or not m.batched:
+        if m._node[5] or not m.batched or not m._simple:
             slow.append(i)
             continue
         arenas[id(m._arena)] = m._arena

@@ -53,7 +53,7 @@ class Batch:
         n = len(matchers)
         self._matchers = list(matchers)
         self._bitmask = bitmask
-        self._own = [type(m) is Matcher and m._closing is None for m in matchers]
+        self._own = [type(m) is Matcher and m._simple for m in matchers]
         # see the kernel `step_batch`
         self._table = np.zeros((4, max(n, 1)), np.int64)
         self._address, self._n = self._table.ctypes.data, n

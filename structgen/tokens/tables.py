@@ -14,6 +14,7 @@ Costs for 128,000 tokens: see ``bench/startup.py``; about 6 MB.
 
 from __future__ import annotations
 
+import re
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -168,6 +169,8 @@ def _may_start() -> np.ndarray:
 
 
 _MAY_START = _may_start()
+_KEY_END = re.compile(rb'"[ \t\r\n]*:')
+_TWO_KEYS = re.compile(rb'"[ \t\r\n]*:.*,[ \t\r\n]*".', re.DOTALL)
 
 
 class TokenTables:
@@ -190,12 +193,22 @@ class TokenTables:
         self.accept = np.ascontiguousarray(sd.static_accept.astype(np.uint8))
         self.arena_template: Any = None         # see automata/arena.py
         self.arena_places: dict = {}
+        #: tokens in which a key may end and, behind a comma, another one begin: the only ones
+        #: whose place in a mask depends on the text of a key inside them
+        self.repeating = self._repeating()
         self._lock = threading.Lock()
         self._free: list[np.ndarray] = []
         self._block = np.zeros(mk.BLOCK_SIZE, np.int64)
         self._build()
 
     # ---------------------------------------------------------------- build
+    def _repeating(self) -> tuple[int, ...]:
+        blob = self.blob.tobytes()
+        ends = [found.start() for found in _KEY_END.finditer(blob)]
+        tokens = np.unique(np.searchsorted(self.offsets, np.array(ends, np.int64), side="right") - 1).tolist()
+        return tuple(t for t in tokens if self.kind_list[t] == 0
+                     and _TWO_KEYS.search(blob, int(self.offsets[t]), int(self.offsets[t + 1])))
+
     def _build(self) -> None:
         if not self.blob.size:
             self.blob = np.zeros(1, np.uint8)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
 from structgen.automata.keys_left import many
 from structgen.automata.lexer import Lexer
 from structgen.decoding.compiled import Compiled
+from structgen.decoding.matcher import fill_batch
+from structgen.errors import MatcherError
 from structgen.frontends.json_schema import lower
 from structgen.grammar.ir import Options
 from structgen.grammar.strings import Pattern, atom_lang
 from structgen.reference import ReferenceMatcher
+from structgen.tokens.vocabulary import Vocabulary
 from tests.exactness.pairs import mask_of, pick, vocabulary
 
 SCHEMAS = [
@@ -73,3 +77,29 @@ def test_no_way_into_a_prefix_that_is_used_up():
 def test_many_words(source, expected):
     lexer = Lexer()
     assert many(lexer, lexer.add_string(atom_lang(Pattern("ecma", source)))) is expected
+
+
+def test_a_key_repeated_inside_one_token():
+    """Tokens that hold the ends of two keys: only their text tells whether the second is new."""
+    pieces = [bytes((i,)) for i in range(256)] + [
+        b'a":1,"a":', b'a":1,"b":', b'":1,"a":', b'{"a":1,"a":', b'{"a":1,"b":', b'":1,"a', b'":{"a":1},"a":',
+        b'a":[],"ab']
+    vocab = Vocabulary.from_tokens(pieces + [b"</s>"], eos_ids=[len(pieces)])
+    for order in ("any", "schema"):
+        for schema in ({"type": "object"}, {"type": "object", "propertyNames": {"maxLength": 1}},
+                       {"properties": {"a": {"type": "integer"}}, "type": "object"}):
+            compiled = Compiled(lower(schema, Options(order=order)), vocab)
+            for text in (b"", b'{"', b'{"a', b'{"b":1,"a', b'{"a":', b'{"b":1,"', b'{"ab":{"'):
+                fast, slow = compiled.matcher(), ReferenceMatcher(lower(schema, Options(order=order)), vocab)
+                try:
+                    slow.accept_bytes(text)
+                except MatcherError:
+                    continue
+                fast.accept_bytes(text)
+                got = mask_of(fast, vocab.size)
+                assert got == mask_of(slow, vocab.size), (schema, order, text)
+                rows = np.zeros((2, (vocab.size + 31) // 32), np.int32)
+                fill_batch([fast, fast.fork()], rows)
+                for row in rows:
+                    bits = np.unpackbits(row.view(np.uint8), bitorder="little")
+                    assert frozenset(np.flatnonzero(bits).tolist()) == got
