@@ -19,7 +19,7 @@ from ...errors import LimitError, SchemaError
 from ...grammar.ir import CoverageEntry
 from .documents import Site, pointer_of
 from .evaluated import own_facts
-from .forms import ANY_FORM, Form, meet
+from .forms import ANY_FORM, Form, ObjForm, meet
 from .lowering import facts_of, in_place, site_form
 from .own_keywords import base_form, values_form
 
@@ -32,6 +32,8 @@ __all__ = ["impossible_parts", "contradiction"]
 _IN_PLACE = frozenset(("allOf", "anyOf", "oneOf", "then", "else", "dependentSchemas", "dependencies"))
 #: constants of one enum that are looked at
 _MAX_CONSTANTS = 200
+#: pairs of alternatives that one comparison may look at
+_MAX_PAIRS = 64
 #: subschemas that are compared in search of a contradiction
 _MAX_COMPARED = 40
 
@@ -76,7 +78,7 @@ def _parts(g: "SchemaGrammar", site: Site) -> Iterator[tuple[str, str, str]]:
         for i, sub in enumerate(schema.get(keyword) or ()):
             if isinstance(sub, dict) and not _deliberate(sub):
                 form = g.docs.site(sub, site, (keyword, i)).form
-                if isinstance(form, Form) and _possible(g, form) and not _possible(g, meet(around, form, g.conj)):
+                if isinstance(form, Form) and _possible(g, form) and not _compatible(g, around, form):
                     yield pointer_of(site, keyword, i), keyword, "no valid value is in this branch"
     constants = schema.get("enum")
     if isinstance(constants, (list, tuple)) and len(constants) <= _MAX_CONSTANTS:
@@ -85,20 +87,19 @@ def _parts(g: "SchemaGrammar", site: Site) -> Iterator[tuple[str, str, str]]:
                 form = values_form(g, [value], 127, site)
             except SchemaError:
                 continue
-            if not _possible(g, meet(around, form, g.conj)):
+            if not _compatible(g, around, form):
                 yield pointer_of(site, "enum", i), "enum", "no valid value is this constant"
     declared = schema.get("properties")
     if isinstance(declared, dict) and around.objects:
         for name, sub in declared.items():
             if sub is False or isinstance(sub, dict) and _deliberate(sub):
                 continue
-            if not _possible(g, meet(around, _with(name), g.conj)):
+            if not _compatible(g, around, _with(name)):
                 yield pointer_of(site, "properties", name), "properties", "this property can never be present"
 
 
 def _with(name: str) -> Form:
     """Objects that have a key `name`."""
-    from .forms import ObjForm
     return Form(objects=(ObjForm(required=(name,)),))
 
 
@@ -110,12 +111,27 @@ def _around(g: "SchemaGrammar", site: Site) -> Any:
     form = top.form
     if not isinstance(form, Form) or not isinstance(site.form, Form):
         return None
-    return form if top is site else meet(form, site.form, g.conj)
+    if max(len(form.objects) * len(site.form.objects), len(form.arrays) * len(site.form.arrays)) > _MAX_PAIRS:
+        return site.form
+    try:
+        return form if top is site else meet(form, site.form, g.conj)
+    except LimitError:
+        return site.form
 
 
 def _deliberate(schema: dict) -> bool:
     """Whether a schema is a way to write ``false``."""
     return schema.get("not") in ({}, True) and "not" in schema or schema.get("enum") == []
+
+
+def _compatible(g: "SchemaGrammar", a: Form, b: Form) -> bool:
+    """Whether some value is in both; True where that takes too much to say."""
+    if max(len(a.objects) * len(b.objects), len(a.arrays) * len(b.arrays)) > _MAX_PAIRS:
+        return True
+    try:
+        return g.satisfiable(meet(a, b, g.conj))
+    except LimitError:
+        return True
 
 
 def _possible(g: "SchemaGrammar", form: Form) -> bool:

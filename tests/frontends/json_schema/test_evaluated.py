@@ -47,6 +47,12 @@ def arrays(draw, depth=2):
         s["items"] = draw(scalars)
     if draw(st.integers(0, 3)) == 0:
         s[draw(st.sampled_from(["minItems", "maxItems"]))] = draw(st.integers(0, 3))
+    if draw(st.integers(0, 3)) == 0:
+        s["contains"] = draw(scalars)
+        if draw(st.booleans()):
+            s["minContains"] = draw(st.integers(0, 2))
+    if draw(st.integers(0, 7)) == 0:
+        s["uniqueItems"] = True
     return draw(applied(s, arrays, depth))
 
 
