@@ -150,7 +150,7 @@ class _Job:
         from .decoding.chat import encode, is_batch
         from .decoding.loop import Request, decode
         from .decoding.sampling_params import SamplingParams
-        from .models import as_loaded
+        from .models import as_loaded, is_masked_model
 
         started = time.perf_counter()
         if sampling != "mask":
@@ -167,6 +167,10 @@ class _Job:
         if len(schemas) != len(prompts):
             raise StructgenError(f"{len(schemas)} schemas for {len(prompts)} prompts")
         loaded = as_loaded(model, tokenizer)
+        if is_masked_model(loaded.model):
+            raise ModelError(f"{loaded.name or type(loaded.model).__name__} is a masked language model: it fills in "
+                             "masked tokens, and cannot write from left to right",
+                             hint="sg.load('embedded') is a causal model")
         self.tokenizer = loaded.tokenizer
         vocabulary = _vocabulary_of(loaded.model, loaded.tokenizer)
         self.compiled = [None if s is None else _compiled(s, vocabulary) for s in schemas]

@@ -128,13 +128,17 @@ def byte_vocabulary() -> Any:
 def tokenizer(name: str) -> Any:
     """What `sg.compile` takes as a tokenizer, from ``--tokenizer``.
 
-    A folder or file as it is; ``bytes`` for one token a byte; ``tiny`` for the
-    tiny model's; anything else is a hub id, which needs transformers.
+    A folder or file as it is; ``bytes`` for one token a byte; ``embedded`` or
+    ``tiny`` for those models'; anything else is a hub id, which needs transformers.
     """
     if Path(name).exists():
         return name
     if name == "bytes":
         return byte_vocabulary()
+    if name in ("embedded", "embedded-diffusion"):
+        from ..models import embedded_folder
+
+        return embedded_folder(name)
     if name == "tiny":
         from ..models.tiny import tiny_model_folder
 

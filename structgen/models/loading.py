@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator
 
 from ..errors import ModelError
 
-__all__ = ["LoadedModel", "load", "as_loaded"]
+__all__ = ["LoadedModel", "EMBEDDED", "load", "as_loaded", "embedded_folder", "is_masked_model"]
 
 # models that come as package data, each a folder under structgen/models/data
-_EMBEDDED = ("embedded", "embedded-diffusion")
+EMBEDDED = ("embedded", "embedded-diffusion")
 _DATA = Path(__file__).resolve().parent / "data"
 
 
@@ -34,22 +34,24 @@ class LoadedModel:
 
 def load(name: str | os.PathLike, *, device: Any = None, dtype: Any = None, tokenizer: Any = None,
          **options: Any) -> LoadedModel:
-    """Load a causal language model and its tokenizer.
+    """Load a language model and its tokenizer.
 
     Parameters
     ----------
     name : str or path
         A folder in Hugging Face format, a hub id, ``"embedded"`` (the small
-        model that comes with the package) or ``"tiny"`` (random weights, for
-        tests).
+        causal model that comes with the package), ``"embedded-diffusion"`` (the
+        small masked-diffusion model) or ``"tiny"`` (random weights, for tests).
     device : optional
         Where to put the model; default: a GPU if torch sees one, else the CPU.
     dtype : optional
-        As for ``from_pretrained``; default: as stored.
+        As for ``from_pretrained``; default: as stored, and single precision
+        for the embedded models.
     tokenizer : optional
         A tokenizer, or its folder or id, instead of the one beside the model.
     **options
-        Passed on to ``AutoModelForCausalLM.from_pretrained``.
+        Passed on to ``AutoModelForCausalLM.from_pretrained``, or that of
+        ``AutoModelForMaskedLM`` if the configuration names such an architecture.
 
     Raises
     ------
@@ -64,11 +66,8 @@ def load(name: str | os.PathLike, *, device: Any = None, dtype: Any = None, toke
     """
     label = os.fspath(name)
     where = label
-    if label in _EMBEDDED:
-        where = str(_DATA / label)
-        if not (_DATA / label / "config.json").is_file():
-            raise ModelError(f"this version of structgen comes without the model {label!r}",
-                             hint="give a folder or hub id, or 'tiny' for a random model")
+    if label in EMBEDDED:
+        where = embedded_folder(label)
     try:
         import torch
         import transformers
@@ -85,9 +84,12 @@ def load(name: str | os.PathLike, *, device: Any = None, dtype: Any = None, toke
             tokenizer = transformers.AutoTokenizer.from_pretrained(source)
         except Exception as error:
             raise _unloadable("tokenizer", source, error) from error
-    kind = transformers.AutoModelForMaskedLM if "diffusion" in label and label in _EMBEDDED \
-        else transformers.AutoModelForCausalLM
+    if dtype is None and label in EMBEDDED:
+        dtype = torch.float32       # stored in half precision for its size, which CPUs are slow at
     try:
+        config = transformers.AutoConfig.from_pretrained(
+            where, **{k: options[k] for k in ("trust_remote_code", "revision", "token", "cache_dir") if k in options})
+        kind = transformers.AutoModelForMaskedLM if is_masked_model(config) else transformers.AutoModelForCausalLM
         if dtype is not None:
             new = tuple(map(int, transformers.__version__.split(".")[:2])) >= (4, 56)
             options["dtype" if new else "torch_dtype"] = dtype
@@ -99,6 +101,36 @@ def load(name: str | os.PathLike, *, device: Any = None, dtype: Any = None, toke
     except Exception as error:
         raise _unloadable("model", where, error) from error
     return LoadedModel(model.eval(), tokenizer, label)
+
+
+def embedded_folder(name: str) -> str:
+    """The folder of a model that comes with the package, in Hugging Face format.
+
+    Parameters
+    ----------
+    name : {"embedded", "embedded-diffusion"}
+
+    Raises
+    ------
+    ModelError
+        If this installation comes without the model.
+    """
+    if not (_DATA / name / "config.json").is_file():
+        raise ModelError(f"this version of structgen comes without the model {name!r}",
+                         hint="give a folder or hub id, or 'tiny' for a random model")
+    return str(_DATA / name)
+
+
+def is_masked_model(model: Any) -> bool:
+    """Is a model (or its config) a masked language model, to be loaded and run as one?
+
+    Examples
+    --------
+    >>> is_masked_model(load("tiny").model)
+    False
+    """
+    architectures = getattr(getattr(model, "config", model), "architectures", None) or [type(model).__name__]
+    return any(str(name).endswith("ForMaskedLM") for name in architectures)
 
 
 def _unloadable(what: str, source: str, error: Exception) -> ModelError:
