@@ -13,7 +13,7 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
-from ..errors import LimitError
+from ..errors import GrammarError, LimitError
 from ..tokens.tables import CHUNK_ROWS, TokenTables
 from . import cfg_kernels as ck
 from .arena import MAX_BYTES, ArenaFull
@@ -23,7 +23,9 @@ __all__ = ["CfgArena", "MAX_STEPS"]
 
 _I64, _I32, _U8 = np.int64, np.int32, np.uint8
 #: Steps that one call may take.
-MAX_STEPS = 40_000_000
+MAX_STEPS = 20_000_000
+#: What is made when a grammar is compiled: pieces and locals, and lexeme states of one terminal.
+MAX_PREPARED, MAX_PREPARED_STATES = 16_000, 64
 #: Threads expanded by one search for a completion.
 MAX_SEARCH = 20_000
 
@@ -39,7 +41,10 @@ _POOLS: dict[int, tuple[str, Any, int, int]] = {
     ck.PIECE: ("pieces", _I64, ck.PIECE_W, 2048),
     ck.CUTSET: ("cut sets", _I64, ck.CUTSET_W, 1024),
     ck.LOCALS: ("locals", _I64, ck.LOCAL_W, 512),
-    ck.ESC: ("escapes", _I64, ck.ESC_W, 4096),
+    ck.ESC: ("tokens to look at", _I64, ck.ESC_W, 256),
+    ck.OPEN: ("open sets", _I64, ck.OPEN_W, 512),
+    ck.ITEMS: ("open items", _I64, 1, 8192),
+    ck.EVENTS: ("events", _I64, 1, 4096),
     ck.CUTS: ("cuts", _I64, 1, 8192),
     ck.AT: ("cut offsets", _I64, 1, 8192),
     ck.TOK: ("tokens", _I32, 1, 16384),
@@ -47,16 +52,20 @@ _POOLS: dict[int, tuple[str, Any, int, int]] = {
 }
 #: pools with a hash: address slot -> slots of its table and mask
 _HASHED = {ck.CTX: (ck.H_CTX, ck.M_CTX, 4096), ck.CONF: (ck.H_CONF, ck.M_CONF, 4096),
-           ck.CUTSET: (ck.H_CUTSET, ck.M_CUTSET, 4096)}
+           ck.CUTSET: (ck.H_CUTSET, ck.M_CUTSET, 4096), ck.OPEN: (ck.H_OPEN, ck.M_OPEN, 2048)}
 #: memo tables: address slot (mask and count behind it) -> slots to start with
 _MEMOS = {ck.SHIFT: 8192, ck.UNION: 256, ck.LKEYS: 64, ck.DKEYS: 64, ck.ADV: 2048, ck.LIVE: 256, ck.CHILD: 8192,
           ck.TROW: 1024, ck.LOCAL: 2048, ck.SUBST: 2048}
 #: scratch: address slot -> (capacity slot, dtype, words a record, records to start with)
 _SCRATCH = {ck.WORK: (ck.CAP_WORK, _I64, 1, 1024), ck.RES: (ck.CAP_RES, _I64, 1, 512),
-            ck.BUF_A: (ck.CAP_BUF, _I64, 1, 1024), ck.S_TOK: (ck.CAP_STOK, _I32, 1, 65536),
-            ck.S_CUT: (ck.CAP_SCUT, _I64, 2, 16384), ck.S_COND: (ck.CAP_SCOND, _I64, 1, 4096),
-            ck.S_ESC: (ck.CAP_SESC, _I64, ck.ESC_W, 1024), ck.WALK: (ck.CAP_WALK, _I64, 1, 4096),
-            ck.WALK_B: (ck.CAP_WALK_B, _I64, 1, 4096), ck.SCR: (ck.CAP_SCR, _I64, 1, 8192)}
+            ck.BUF_A: (ck.CAP_BUF, _I64, 1, 1024),
+            ck.S_TOK: (ck.CAP_STOK, _I32, 1, 65536),
+            ck.S_GET: (ck.CAP_SGET, _I32, 1, 16384), ck.S_CUT: (ck.CAP_SCUT, _I64, 2, 16384),
+            ck.S_COND: (ck.CAP_SCOND, _I64, 1, 4096),
+            ck.S_ESC: (ck.CAP_SESC, _I64, ck.ESC_W, 1024), ck.S_ITEMS: (ck.CAP_SITEMS, _I64, 1, 4096),
+            ck.WALK: (ck.CAP_WALK, _I64, 1, 4096),
+            ck.WALK_B: (ck.CAP_WALK_B, _I64, 1, 4096), ck.PENDING: (ck.CAP_PENDING, _I64, 1, 1024),
+            ck.SCR: (ck.CAP_SCR, _I64, 1, 8192)}
 
 
 class CfgArena:
@@ -90,13 +99,54 @@ class CfgArena:
         self.block[ck.CAP_STOK] = tables.vocabulary.size + 4096
         size = _POOLS[ck.CUTSET][3]
         self._hold(ck.MAY, np.zeros(size * program.first_words, _I64))
-        self._hold(ck.MARK, np.zeros(2 * size, _I64))
-        self._hold(ck.MARK_B, np.zeros(2 * size, _I64))
         self._hold(ck.ROWS, np.zeros(16, _I64))
         self.block[ck.N_CTX] = 2
-        self.block[ck.N_PIECE] = self.block[ck.N_CUTSET] = 1
+        self._hold(ck.S_EVENTS, np.zeros(ck.MOST_EVENTS, _I64))
+        self.block[ck.N_PIECE] = self.block[ck.N_CUTSET] = self.block[ck.N_OPEN] = 1
         with self.lock:
             self.start = self._start()
+            self._prepare()
+            # loads the two small kernels, which takes longer than many calls
+            ck.cfg_begin(self.address, self.start, 0)
+            ck.cfg_fill(self.address, self.start, int(self._held[ck.SCRATCH_ROW].ctypes.data), 0)
+
+    def _prepare(self) -> None:
+        """Make what most masks of this grammar need, as far as that is little work.
+
+        Every lexeme state is met over the LR states that its terminal is shifted
+        into; those of ignored terminals, and the places between lexemes, over all.
+        """
+        p, block = self.program, self.block
+        after: dict[int, list[int]] = {}
+        targets = {0}
+        for s, a in zip(*np.nonzero(p.lr.actions[:-1, :p.nt])):
+            t = p.lr.shifted(int(s), int(a))
+            if t >= 0:
+                targets.add(t)
+                known = after.setdefault(int(a), [])
+                if t not in known:
+                    known.append(t)
+        everywhere = sorted(targets)
+        for x in [*range(p.nt, p.nx), *range(p.nt)]:
+            start = int(p.start[x])
+            if start < 0:
+                continue
+            below = everywhere if x >= p.nt else after.get(x, ())
+            for q in p.states_of(start)[:MAX_PREPARED_STATES]:
+                if p.final[q]:
+                    continue
+                for r in below:
+                    self.op(ck.O_LOCAL, q, r)
+                if p.shadow[q]:
+                    ended = self.op(ck.O_PAIR, 0, int(p.shadow[q]))
+                    for r in below:
+                        self.op(ck.O_LOCAL, ended, r)
+                if block[ck.N_LOCALS] + block[ck.N_PIECE] > MAX_PREPARED:
+                    return
+        for r in everywhere:
+            self.op(ck.O_LOCAL, 0, r)
+            if block[ck.N_LOCALS] + block[ck.N_PIECE] > MAX_PREPARED:
+                return
 
     def _hold(self, slot: int, array: np.ndarray) -> np.ndarray:
         self._held[slot] = array
@@ -143,6 +193,12 @@ class CfgArena:
     def _start(self) -> int:
         self.block[ck.HOLE] = self.op(ck.O_INTERN_ONE, int(self.block[ck.HOLE_STATE]), 0)
         bottom = self.op(ck.O_INTERN_ONE, 0, 1)
+        if not self.program.safe:
+            from .cfg_search import completable
+
+            if not completable(self, bottom, MAX_SEARCH):
+                raise GrammarError("no text is in the language: whatever follows a terminal would have belonged to it",
+                                   hint='a terminal takes all it can; lexer="dynamic_complete" also tries less')
         self._held[ck.BUF_A][0] = bottom
         return self.op(ck.O_CONFIGURATION, 1)
 
@@ -203,10 +259,9 @@ class CfgArena:
         self._hold(slot, new)
         block[slot + 2] = size
         if slot == ck.CUTSET:
-            for beside, words in ((ck.MAY, self.program.first_words), (ck.MARK, 2), (ck.MARK_B, 2)):
-                more_words = np.zeros(size * words, _I64)
-                more_words[:self._held[beside].size] = self._held[beside]
-                self._hold(beside, more_words)
+            may = np.zeros(size * self.program.first_words, _I64)
+            may[:self._held[ck.MAY].size] = self._held[ck.MAY]
+            self._hold(ck.MAY, may)
         if slot in _HASHED:
             table, mask, _ = _HASHED[slot]
             wanted = self._held[table].size

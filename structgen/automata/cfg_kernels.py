@@ -23,15 +23,17 @@ with the shadow left before each.  Reading one more terminal from a cut set
 gives a *piece*: the tokens that end inside that terminal, and the cut set
 behind it.  Both know nothing of stacks, are built when first needed by walking
 the trie below the cuts, and equal cut sets are one, so the splits of ``-----``
-into ``-`` and ``--`` meet again.  A mask is the union of the pieces met on a walk
-over (cut set, context); cut sets are taken in the order of their first node,
-which makes contexts that meet in one unite before it is read on.
+into ``-`` and ``--`` meet again.  A mask is the union of the pieces that a context
+admits, reading from cut set to cut set.
 
-Most of a walk never looks below the state on top.  So what follows cut set K
-over LR state r is worked out once with a *hole* for the rest of the stack (a
-`local`): the tokens admitted whatever lies below, and the *escapes*, (piece,
-context with a hole, terminal), that reduce into the hole.  A mask then costs one
-shift for each escape; `substitute` puts a real context in place of the hole.
+Most of a walk never looks below the state on top.  So what follows a cut set
+over LR state r is worked out once, with a *hole* for the rest of the stack (a
+`local`): the tokens admitted whatever lies below, and an *open set* of items
+(piece, terminal, j, A): "below the hole take j states off, then reduce to A; if
+the terminal can be shifted then, the piece is admitted".  Open sets are
+interned and evaluated over the next LR state in the same way, so a mask is
+read off the stack from the top, one memoised local for each state, until nothing
+is open: an automaton over stacks, built as texts are met.
 
 Tables are reached through one block of addresses, as in stack_kernels; a kernel
 out of room returns NEED_PY with the number of the table in NEED and is called
@@ -50,7 +52,7 @@ DEPENDS_ON = "b74e4f53558145c2fcbb8bb73f4a90d706927d8c283d6ce6bfb753ee3d2180f6"
 
 __all__ = ["cfg_fill", "cfg_begin", "cfg_call"]
 
-DEAD, NEED_PY, FUEL_OUT, BUSY = -1, -2, -3, -5
+DEAD, NEED_PY, FUEL_OUT, BUSY, MISSING = -1, -2, -3, -5, -7
 
 ld64, st64 = _memory(64)
 ld32, st32 = _memory(32)
@@ -65,32 +67,41 @@ _ENTRY = dict(nogil=True, cache=True, error_model="numpy")
  TRIE, TRIE_FIRST, TRIE_TOKENS, N_TRIE, BLOB, OFFSETS, KIND, WORDS, N_TOKENS, EOS, N_EOS, DEPTH,
  # the grammar
  CLS, NCLS, TRANS, QEND, QSHADOW, QFINAL, DTRANS, QCUT, START, FIRST_AT, FIRST_LIST, KAPPA, LOOK, TWORDS, NT, NX,
- ALWAYS, ACT, ALISTS, GOTO, NN, LHS, SIZE, SAFE, FIRST_SET, SPECIAL, N_SPECIAL, HOLE_STATE, HOLE, ESCAPED,
+ ALWAYS, ACT, ALISTS, GOTO, NN, LHS, SIZE, SAFE, FIRST_SET, SPECIAL, N_SPECIAL, HOLE_STATE, HOLE,
  # pools: address, used, capacity
  CTX, N_CTX, CAP_CTX, ENT, N_ENT, CAP_ENT, H_CTX, M_CTX,
  LTAB, N_L, CAP_L, DSETS, N_DSETS, CAP_DSETS, DPOOL, N_DPOOL, CAP_DPOOL,
  CONF, N_CONF, CAP_CONF, THR, N_THR, CAP_THR, H_CONF, M_CONF,
- PIECE, N_PIECE, CAP_PIECE, CUTSET, N_CUTSET, CAP_CUTSET, CUTS, N_CUTS, CAP_CUTS, AT, N_AT, CAP_AT, H_CUTSET, M_CUTSET,
- TOK, N_TOK, CAP_TOK, COND, N_COND, CAP_COND, LOCALS, N_LOCALS, CAP_LOCALS, ESC, N_ESC, CAP_ESC, MAY,
+ PIECE, N_PIECE, CAP_PIECE, CUTSET, N_CUTSET, CAP_CUTSET,
+ CUTS, N_CUTS, CAP_CUTS, AT, N_AT, CAP_AT, H_CUTSET, M_CUTSET,
+ TOK, N_TOK, CAP_TOK, COND, N_COND, CAP_COND, LOCALS, N_LOCALS, CAP_LOCALS,
+ ESC, N_ESC, CAP_ESC, MAY,
+ OPEN, N_OPEN, CAP_OPEN, ITEMS, N_ITEMS, CAP_ITEMS, H_OPEN, M_OPEN, EVENTS, N_EVENTS, CAP_EVENTS,
  ROWS, N_ROWS, CAP_ROWS,
  # memo tables: address, mask, used
  SHIFT, M_SHIFT, N_SHIFT, UNION, M_UNION, N_UNION, LKEYS, M_LKEYS, N_LKEYS, DKEYS, M_DKEYS, N_DKEYS,
  ADV, M_ADV, N_ADV, LIVE, M_LIVE, N_LIVE, CHILD, M_CHILD, N_CHILD, TROW, M_TROW, N_TROW,
  LOCAL, M_LOCAL, N_LOCAL, SUBST, M_SUBST, N_SUBST,
  # scratch
- WORK, CAP_WORK, RES, CAP_RES, BUF_A, BUF_B, CAP_BUF, S_TOK, CAP_STOK, S_CUT, CAP_SCUT, S_COND, CAP_SCOND,
- S_ESC, CAP_SESC, STAMP, STAMP_NO, STACK_Q, STACK_D, SCRATCH_ROW, SCRATCH_ROW_B, SCR, CAP_SCR, SP,
- WALK, CAP_WALK, MARK, MARK_NO, WALK_B, CAP_WALK_B, MARK_B, MARK_NO_B) = range(163)
+ WORK, CAP_WORK, RES, CAP_RES, BUF_A, BUF_B, CAP_BUF, S_TOK, CAP_STOK, S_GET, CAP_SGET, S_CUT, CAP_SCUT,
+ S_COND, CAP_SCOND, S_ESC, CAP_SESC, S_ITEMS, CAP_SITEMS, S_EVENTS, N_SEVENTS, STAMP, STAMP_NO, STACK_Q, STACK_D,
+ SCRATCH_ROW, SCRATCH_ROW_B, SCR, CAP_SCR, SP,
+ WALK, CAP_WALK, WALK_B, CAP_WALK_B, PENDING, CAP_PENDING, N_PENDING) = range(178)
 BLOCK_SIZE = 192
 
 # ---- record widths
-CTX_W, CONF_W, PIECE_W, CUTSET_W, LOCAL_W, ESC_W = 4, 4, 8, 8, 8, 3
+CTX_W, CONF_W, PIECE_W, CUTSET_W, LOCAL_W, ESC_W, OPEN_W = 4, 4, 8, 8, 8, 2, 4
 (C_HASH, C_AT, C_N, C_HOLE) = range(4)
 (F_HASH, F_AT, F_N, F_ROW) = range(4)
 (P_CUTS, P_TOK, P_NTOK, P_ROW, P_COND, P_NCOND) = range(6)
 (K_HASH, K_CUTS, K_N, K_AT) = range(4)
 #: the same places as in a piece for the tokens
-(L_ESC, L_TOK, L_NTOK, L_ROW, L_NESC) = range(5)
+(L_NEXT, L_TOK, L_NTOK, L_ROW, L_ESC, L_NESC) = range(6)
+(O_HASH, O_AT, O_N) = range(3)
+#: an open set from here on stands for one cut set before the hole
+CUT_BASE = 1 << 30
+#: most events of one shift
+MOST_EVENTS = 1024
 #: ids from here on are interned pairs and sets
 PAIR_BASE, SET_BASE = 1 << 24, 1 << 24
 LOW = (1 << 32) - 1
@@ -368,19 +379,34 @@ def union(e, a, b):
 
 
 @njit(**_OPT)
-def pop_one(e, c):
-    """What lies below the top of a context."""
-    at, n = entries(e, c)
-    if n == 0:
-        return 0
-    if ld64(at, n - 1) >> 32 == ld64(e, HOLE_STATE):
-        st64(e, ESCAPED, 1)
-    out = ld64(at, 0) & LOW
-    for i in range(1, n):
-        out = union(e, out, ld64(at, i) & LOW)
-        if out < 0:
-            return out
-    return out
+def put_event(e, j, lhs):
+    """Note that a reduction to `lhs` takes `j` states off below the hole."""
+    item = j << 14 | lhs
+    at, n = ld64(e, S_EVENTS), ld64(e, N_SEVENTS)
+    for i in range(n):
+        if ld64(at, i) == item:
+            return
+    if n < MOST_EVENTS:
+        st64(at, n, item)
+    st64(e, N_SEVENTS, n + 1)
+
+
+@njit(**_OPT)
+def pop(e, c, n, lhs):
+    """What lies below `n` states of a context, on the way to a reduction to `lhs`."""
+    while n > 0:
+        at, k = entries(e, c)
+        if k == 0:
+            return 0
+        if ld64(at, k - 1) >> 32 == ld64(e, HOLE_STATE):
+            put_event(e, n, lhs)
+        c = ld64(at, 0) & LOW
+        for i in range(1, k):
+            c = union(e, c, ld64(at, i) & LOW)
+            if c < 0:
+                return c
+        n -= 1
+    return c
 
 
 @njit(**_OPT)
@@ -406,7 +432,7 @@ def reduce_to(e, n, p, lhs):
     if k == 0:
         return n
     if ld64(at, k - 1) >> 32 == ld64(e, HOLE_STATE):
-        st64(e, ESCAPED, 1)
+        put_event(e, 0, lhs)
     if k == 1:
         g = ld32(goto, (ld64(at, 0) >> 32) * nn + lhs)
         return push_work(e, n, g << 32 | p) if g >= 0 else n
@@ -498,16 +524,16 @@ def shift_new(e, c, a):
                 if p < 0:
                     return p
             else:
-                p = entry & LOW
-                for _ in range(n - 1):
-                    p = pop_one(e, p)
-                    if p < 0:
-                        return p
+                p = pop(e, entry & LOW, n - 1, ld32(lhs, rule))
+                if p < 0:
+                    return p
             at, k = entries(e, p)
+            if k == 0:
+                return 0
             if k != 1:
                 break
             if ld64(at, 0) >> 32 == ld64(e, HOLE_STATE):
-                st64(e, ESCAPED, 1)
+                put_event(e, 0, ld32(lhs, rule))
                 return 0
             g = ld32(goto, (ld64(at, 0) >> 32) * nn + ld32(lhs, rule))
             if g < 0:
@@ -555,11 +581,7 @@ def shift_new(e, c, a):
             if z == 0:
                 p = intern_one(e, entry)
             else:
-                p = entry & LOW
-                for _ in range(z - 1):
-                    p = pop_one(e, p)
-                    if p < 0:
-                        return p
+                p = pop(e, entry & LOW, z - 1, ld32(lhs, rule))
             if p < 0:
                 return p
             n = reduce_to(e, n, p, ld32(lhs, rule))
@@ -570,18 +592,32 @@ def shift_new(e, c, a):
 
 @njit(**_OPT)
 def shift_open(e, c, a):
-    """The context after terminal `a` (0: none), and in bit 40 whether reductions went into a hole."""
+    """The context after terminal `a` (0: none), and above bit 32, plus one, where its events stand."""
     key = c * (ld64(e, NT) + 1) + a
     known = memo_get(e, SHIFT, key)
     if known >= 0:
         return known
-    st64(e, ESCAPED, 0)
+    st64(e, N_SEVENTS, 0)
     r = shift_new(e, c, a)
     if r < 0:
         return r
-    r |= ld64(e, ESCAPED) << 40
+    n = ld64(e, N_SEVENTS)
+    if n > 0:
+        if n > MOST_EVENTS:
+            return FUEL_OUT
+        at = ld64(e, N_EVENTS)
+        if at + n + 1 > ld64(e, CAP_EVENTS):
+            return need(e, EVENTS, n + 1, 0)
+        st64(ld64(e, EVENTS), at, n)
+        for i in range(n):
+            st64(ld64(e, EVENTS), at + 1 + i, ld64(ld64(e, S_EVENTS), i))
+        r |= (at + 1) << 32
     code = memo_put(e, SHIFT, key, r)
-    return r if code == 0 else code
+    if code < 0:
+        return code
+    if n > 0:
+        st64(e, N_EVENTS, at + n + 1)
+    return r
 
 
 @njit(**_OPT)
@@ -1383,8 +1419,8 @@ def intern_cuts(e, n):
 
 
 @njit(**_OPT)
-def keep_tokens(e, r, ntok):
-    """Store the tokens noted in the piece or local at `r`, as a list or a row; 0 or a code."""
+def keep_tokens(e, r, src, ntok):
+    """Store the `ntok` tokens at `src` in the piece or local at `r`, as a list or a row; 0 or a code."""
     st64(r, P_NTOK, 0)
     st64(r, P_TOK, 0)
     st64(r, P_ROW, -1)
@@ -1397,7 +1433,7 @@ def keep_tokens(e, r, ntok):
         for w in range(ld64(e, WORDS)):
             st64(dst, w, 0)
         for j in range(ntok):
-            set_bit(dst, ld32(ld64(e, S_TOK), j))
+            set_bit(dst, ld32(src, j))
         st64(r, P_ROW, row)
         return 0
     at = ld64(e, N_TOK)
@@ -1406,7 +1442,7 @@ def keep_tokens(e, r, ntok):
     st64(r, P_TOK, at)
     st64(r, P_NTOK, ntok)
     for j in range(ntok):
-        st32(ld64(e, TOK), at + j, ld32(ld64(e, S_TOK), j))
+        st32(ld64(e, TOK), at + j, ld32(src, j))
     st64(e, N_TOK, at + ntok)
     return 0
 
@@ -1430,7 +1466,7 @@ def finish_piece(e, key, counts):
     if cuts < 0:
         return cuts
     r = ld64(e, PIECE) + p * (PIECE_W * 8)
-    code = keep_tokens(e, r, ntok)
+    code = keep_tokens(e, r, ld64(e, S_TOK), ntok)
     if code < 0:
         return code
     st64(r, P_CUTS, cuts)
@@ -1520,139 +1556,291 @@ def child_piece(e, s, st):
     return finish_piece(e, key, counts)
 
 
-# ------------------------------------------------------------------ walks over (cut set, context)
-# Two of them may be under way, the outer (at = 0) and one with a hole (at = 4).
+# ------------------------------------------------------------------ locals
 @njit(**_OPT)
-def put_walk(e, at, n, s, c):
-    """Add cut set `s` in context `c` to a walk's heap of `n`; the new size."""
-    if s == 0:
+def put_open(e, n, p, a, events):
+    """Add to the items noted those that the events of a shift leave open; their new number."""
+    if events == 0:
         return n
-    mark, no = ld64(e, MARK + at), ld64(e, MARK_NO + at)
-    if ld64(mark, 2 * s) == no:
-        both = union(e, ld64(mark, 2 * s + 1), c)
-        if both < 0:
-            return both
-        st64(mark, 2 * s + 1, both)
+    at = ld64(e, EVENTS) + 8 * (events - 1)
+    m = ld64(at, 0)
+    if n + m > ld64(e, CAP_SITEMS):
+        return need(e, S_ITEMS, m, 0)
+    out = ld64(e, S_ITEMS)
+    for i in range(m):
+        st64(out, n + i, p << 40 | a << 26 | ld64(at, 1 + i))
+    return n + m
+
+
+@njit(**_OPT)
+def intern_open(e, n):
+    """The open set of the `n` items noted; 0 if there are none."""
+    if n == 0:
+        return 0
+    items = ld64(e, S_ITEMS)
+    sort_words(items, n)
+    m, h = 0, 1
+    for i in range(n):
+        v = ld64(items, i)
+        if m == 0 or v != ld64(items, m - 1):
+            st64(items, m, v)
+            h = mix(h, v)
+            m += 1
+    table, mask = ld64(e, H_OPEN), ld64(e, M_OPEN)
+    pool, kept = ld64(e, OPEN), ld64(e, ITEMS)
+    j = h & mask
+    while True:
+        k = ld32(table, j) - 1
+        if k < 0:
+            break
+        r = pool + k * (OPEN_W * 8)
+        if ld64(r, O_HASH) == h and ld64(r, O_N) == m:
+            at = ld64(r, O_AT)
+            same = True
+            for i in range(m):
+                if ld64(kept, at + i) != ld64(items, i):
+                    same = False
+                    break
+            if same:
+                return k
+        j = (j + 1) & mask
+    k = ld64(e, N_OPEN)
+    used = ld64(e, N_ITEMS)
+    if k + 1 > ld64(e, CAP_OPEN) or 2 * k > mask:
+        return need(e, OPEN, 0, 0)
+    if used + m > ld64(e, CAP_ITEMS):
+        return need(e, ITEMS, m, 0)
+    for i in range(m):
+        st64(kept, used + i, ld64(items, i))
+    r = pool + k * (OPEN_W * 8)
+    st64(r, O_HASH, h)
+    st64(r, O_AT, used)
+    st64(r, O_N, m)
+    st32(table, j, k + 1)
+    st64(e, N_OPEN, k + 1)
+    st64(e, N_ITEMS, used + m)
+    return k
+
+
+@njit(**_OPT)
+def push_pair(e, slot, n, x, c):
+    """Add (open set, context) to the list at `slot` unless it is there; the new length."""
+    if x == 0 or c < 2:
         return n
-    if n >= ld64(e, CAP_WALK + at):
-        return need(e, WALK + at, 0, 0)
-    if burn(e, 4):
+    walk = ld64(e, slot)
+    item = x << 32 | c
+    for i in range(n):
+        if ld64(walk, i) == item:
+            return n
+    if n >= ld64(e, slot + 1):
+        return need(e, slot, 0, 0)
+    if burn(e, 4 + (n >> 4)):
         return FUEL_OUT
-    st64(mark, 2 * s, no)
-    st64(mark, 2 * s + 1, c)
-    heap = ld64(e, WALK + at)
-    item = ld64(ld64(e, CUTSET), s * CUTSET_W + K_AT + 1) << 32 | s
-    i = n
-    while i > 0 and ld64(heap, (i - 1) >> 1) > item:
-        st64(heap, i, ld64(heap, (i - 1) >> 1))
-        i = (i - 1) >> 1
-    st64(heap, i, item)
+    st64(walk, n, item)
     return n + 1
 
 
 @njit(**_OPT)
-def drop_first(heap, n):
-    """Take the least item out of a heap of `n`."""
-    n -= 1
-    v = ld64(heap, n)
-    i = 0
-    while 2 * i + 1 < n:
-        child = 2 * i + 1
-        if child + 1 < n and ld64(heap, child + 1) < ld64(heap, child):
-            child += 1
-        if v <= ld64(heap, child):
-            break
-        st64(heap, i, ld64(heap, child))
-        i = child
-    st64(heap, i, v)
+def gather(e, r, counts):
+    """Note the tokens of the piece or local at `r`; 0 or a code.
+
+    `counts`: tokens listed, whether there is a row, escapes, items left open, pairs to look at.
+    """
+    row = ld64(r, P_ROW)
+    if row >= 0:
+        dst, words = ld64(e, SCRATCH_ROW_B), ld64(e, WORDS)
+        if counts[1] == 0:
+            src = row_address(e, row)
+            for w in range(words):
+                st64(dst, w, ld64(src, w))
+        else:
+            or_row(dst, row_address(e, row), words)
+        counts[1] = 1
+    m, n = ld64(r, P_NTOK), counts[0]
+    if n + m > ld64(e, CAP_SGET):
+        return need(e, S_GET, 0, 0)
+    src, out = ld64(e, TOK) + 4 * ld64(r, P_TOK), ld64(e, S_GET)
+    for j in range(m):
+        st32(out, n + j, ld32(src, j))
+    counts[0] = n + m
+    return 0
 
 
 @njit(**_OPT)
-def put_escape(e, n, p, c, a):
+def put_escape(e, p, c, counts):
+    """Note that some tokens of piece `p` depend on whether context `c` can be completed."""
+    n = counts[2]
     if n >= ld64(e, CAP_SESC):
         return need(e, S_ESC, 0, 0)
-    at = ld64(e, S_ESC) + n * (ESC_W * 8)
-    st64(at, 0, p)
-    st64(at, 1, c)
-    st64(at, 2, a)
-    return n + 1
+    st64(ld64(e, S_ESC), ESC_W * n, p)
+    st64(ld64(e, S_ESC), ESC_W * n + 1, c)
+    counts[2] = n + 1
+    return 0
 
 
 @njit(**_OPT)
-def local_of(e, s, r):
-    """What cut set `s` admits over LR state `r` with a hole below: the number of a local."""
-    key = s << 32 | r
-    known = memo_get(e, LOCAL, key)
-    if known >= 0:
-        return known
+def admit(e, p, a, after, counts):
+    """Piece `p` read as terminal `a`, with what `shift_open` gave for it; 0 or a code."""
+    if after >> 32 != 0:
+        n = put_open(e, counts[3], p, a, after >> 32)
+        if n < 0:
+            return n
+        counts[3] = n
+    c = after & LOW
+    if c == 0:
+        return 0
+    r = ld64(e, PIECE) + p * (PIECE_W * 8)
+    code = gather(e, r, counts)
+    if code < 0:
+        return code
+    if ld64(r, P_NCOND) != 0:
+        code = put_escape(e, p, c, counts)
+        if code < 0:
+            return code
+    if ld64(r, P_CUTS) != 0:
+        n = push_pair(e, WALK_B, counts[4], CUT_BASE + ld64(r, P_CUTS), c)
+        if n < 0:
+            return n
+        counts[4] = n
+    return 0
+
+
+@njit(**_OPT)
+def read_cuts(e, s, c, counts):
+    """Read one terminal from cut set `s` in context `c`; 0 or a code."""
+    nt, twords = ld64(e, NT), ld64(e, TWORDS)
+    kappa = kappa_of(e, c)
+    if ld64(ld64(e, FIRST_AT), kappa) < 0:
+        return need(e, ASK_KAPPA, kappa, 0)
+    start = ld64(e, START) + 4 * kappa * ld64(e, NX)
+    may = ld64(e, MAY) + s * twords * 8
+    for w in range(twords):
+        bits = (looks(e, c, w) | ld64(ld64(e, ALWAYS), w)) & ld64(may, w)
+        while bits != 0:
+            a = (w << 6) + _lowest(bits)
+            bits &= bits - 1
+            st = ld32(start, a)
+            if st < 0:
+                continue
+            p = child_piece(e, s, st)
+            if p == 0:
+                continue
+            if p < 0:
+                return p
+            after = c if a >= nt else shift_open(e, c, a)
+            if after < 0:
+                return after
+            code = admit(e, p, a, after, counts)
+            if code < 0:
+                return code
+    return 0
+
+
+@njit(**_OPT)
+def read_items(e, x, r, base, counts):
+    """Go on with the items of open set `x` over LR state `r`; 0 or a code."""
+    rx = ld64(e, OPEN) + x * (OPEN_W * 8)
+    items = ld64(e, ITEMS) + 8 * ld64(rx, O_AT)
+    before, c = -1, 0
+    for i in range(ld64(rx, O_N)):
+        item = ld64(items, i)
+        if item >> 14 & 0xFFF != 0:
+            n = counts[3]
+            if n >= ld64(e, CAP_SITEMS):
+                return need(e, S_ITEMS, 1, 0)
+            st64(ld64(e, S_ITEMS), n, item - (1 << 14))
+            counts[3] = n + 1
+            continue
+        lhs = item & 0x3FFF
+        if lhs != before:
+            before, c = lhs, 0
+            g = ld32(ld64(e, GOTO), r * ld64(e, NN) + lhs)
+            if g >= 0:
+                c = intern_one(e, g << 32 | base)
+                if c < 0:
+                    return c
+        if c == 0:
+            continue
+        a = item >> 26 & 0x3FFF
+        after = shift_open(e, c, a)
+        if after < 0:
+            return after
+        code = admit(e, item >> 40, a, after, counts)
+        if code < 0:
+            return code
+    return 0
+
+
+@njit(**_OPT)
+def try_local(e, key):
+    """Make the local of `key`; its number, a code, or MISSING with those it needs on the list PENDING."""
+    x, r = key >> 32, key & LOW
     base = intern_one(e, r << 32 | ld64(e, HOLE))
     if base < 0:
         return base
-    words, twords, nt, nx = ld64(e, WORDS), ld64(e, TWORDS), ld64(e, NT), ld64(e, NX)
-    start, always = ld64(e, START), ld64(e, ALWAYS)
-    dst = ld64(e, SCRATCH_ROW_B)
-    for w in range(words):
-        st64(dst, w, 0)
-    st64(e, MARK_NO_B, ld64(e, MARK_NO_B) + 1)
-    escapes = 0
-    n = put_walk(e, 4, 0, s, base)
-    if n < 0:
-        return n
-    heap = ld64(e, WALK_B)
-    while n > 0:
-        s1 = ld64(heap, 0) & LOW
-        drop_first(heap, n)
-        n -= 1
-        c = ld64(ld64(e, MARK_B), 2 * s1 + 1)
-        kappa = kappa_of(e, c)
-        if ld64(ld64(e, FIRST_AT), kappa) < 0:
-            return need(e, ASK_KAPPA, kappa, 0)
-        may = ld64(e, MAY) + s1 * twords * 8
-        for w in range(twords):
-            bits = (looks(e, c, w) | ld64(always, w)) & ld64(may, w)
-            while bits != 0:
-                a = (w << 6) + _lowest(bits)
-                bits &= bits - 1
-                st = ld32(start, kappa * nx + a)
-                if st < 0:
-                    continue
-                child = child_piece(e, s1, st)
-                if child < 0:
-                    return child
-                if child == 0:
-                    continue
-                after = c
-                if a < nt:
-                    after = shift_open(e, c, a)
-                    if after < 0:
-                        return after
-                    if after >> 40 != 0:
-                        escapes = put_escape(e, escapes, child, c, a)
-                        if escapes < 0:
-                            return escapes
-                    after &= LOW
-                    if after == 0:
-                        continue
-                r1 = ld64(e, PIECE) + child * (PIECE_W * 8)
-                add_tokens(e, r1, dst)
-                if ld64(r1, P_NCOND) != 0:
-                    escapes = put_escape(e, escapes, child, after, -1)
-                    if escapes < 0:
-                        return escapes
-                n = put_walk(e, 4, n, ld64(r1, P_CUTS), after)
+    counts = np.zeros(5, np.int64)
+    if x >= CUT_BASE:
+        code = read_cuts(e, x - CUT_BASE, base, counts)
+    else:
+        code = read_items(e, x, r, base, counts)
+    if code < 0:
+        return code
+    hole = ld64(e, HOLE_STATE)
+    missing = False
+    done = 0
+    while done < counts[4]:
+        pair = ld64(ld64(e, WALK_B), done)
+        done += 1
+        x1 = pair >> 32
+        at, k = entries(e, pair & LOW)
+        for i in range(k):
+            entry = ld64(at, i)
+            if entry >> 32 == hole:
+                # what is still open stays open
+                rx = ld64(e, OPEN) + x1 * (OPEN_W * 8)
+                m, n = ld64(rx, O_N), counts[3]
+                if n + m > ld64(e, CAP_SITEMS):
+                    return need(e, S_ITEMS, m, 0)
+                src = ld64(e, ITEMS) + 8 * ld64(rx, O_AT)
+                for j in range(m):
+                    st64(ld64(e, S_ITEMS), n + j, ld64(src, j))
+                counts[3] = n + m
+                continue
+            inner = memo_get(e, LOCAL, x1 << 32 | entry >> 32)
+            if inner < 0:
+                n = ld64(e, N_PENDING)
+                if n >= ld64(e, CAP_PENDING):
+                    return need(e, PENDING, 0, 0)
+                st64(ld64(e, PENDING), n, x1 << 32 | entry >> 32)
+                st64(e, N_PENDING, n + 1)
+                missing = True
+                continue
+            if missing:
+                # this pass only finds out what else is needed
+                n = push_pair(e, WALK_B, counts[4], ld64(ld64(e, LOCALS), inner * LOCAL_W + L_NEXT), entry & LOW)
                 if n < 0:
                     return n
-    # the tokens found, as a list if there are few
-    ntok = 0
-    out, cap = ld64(e, S_TOK), ld64(e, CAP_STOK)
-    for w in range(words):
-        bits = ld64(dst, w)
-        while bits != 0:
-            if ntok >= cap:
-                return need(e, S_TOK, 0, 0)
-            st32(out, ntok, (w << 6) + _lowest(bits))
-            bits &= bits - 1
-            ntok += 1
+                counts[4] = n
+                continue
+            ri = ld64(e, LOCALS) + inner * (LOCAL_W * 8)
+            code = gather(e, ri, counts)
+            if code < 0:
+                return code
+            esc = ld64(e, ESC) + ld64(ri, L_ESC) * (ESC_W * 8)
+            for j in range(ld64(ri, L_NESC)):
+                c = substitute(e, ld64(esc, ESC_W * j + 1), entry & LOW)
+                if c < 0:
+                    return c
+                code = put_escape(e, ld64(esc, ESC_W * j), c, counts)
+                if code < 0:
+                    return code
+            n = push_pair(e, WALK_B, counts[4], ld64(ri, L_NEXT), entry & LOW)
+            if n < 0:
+                return n
+            counts[4] = n
+    if missing:
+        return MISSING
+    ntok, escapes = counts[0], counts[2]
     m = ld64(e, N_LOCALS)
     at = ld64(e, N_ESC)
     if m + 1 > ld64(e, CAP_LOCALS):
@@ -1661,18 +1849,63 @@ def local_of(e, s, r):
         return need(e, ESC, escapes, 0)
     if 2 * ld64(e, N_LOCAL) + 2 > ld64(e, M_LOCAL):
         return need(e, LOCAL, 0, 0)
+    left = intern_open(e, counts[3])
+    if left < 0:
+        return left
     r1 = ld64(e, LOCALS) + m * (LOCAL_W * 8)
-    code = keep_tokens(e, r1, ntok)
-    if code < 0:
-        return code
+    if counts[1] != 0:
+        row = ld64(e, N_ROWS)
+        if row + 1 > ld64(e, CAP_ROWS):
+            return need(e, ROWS, 0, 0)
+        st64(e, N_ROWS, row + 1)
+        src, dst = ld64(e, SCRATCH_ROW_B), row_address(e, row)
+        for w in range(ld64(e, WORDS)):
+            st64(dst, w, ld64(src, w))
+        for j in range(ntok):
+            set_bit(dst, ld32(ld64(e, S_GET), j))
+        st64(r1, P_NTOK, 0)
+        st64(r1, P_TOK, 0)
+        st64(r1, P_ROW, row)
+    else:
+        code = keep_tokens(e, r1, ld64(e, S_GET), ntok)
+        if code < 0:
+            return code
     for j in range(ESC_W * escapes):
         st64(ld64(e, ESC), ESC_W * at + j, ld64(ld64(e, S_ESC), j))
+    st64(r1, L_NEXT, left)
     st64(r1, L_ESC, at)
     st64(r1, L_NESC, escapes)
     st64(e, N_ESC, at + escapes)
     st64(e, N_LOCALS, m + 1)
     memo_put(e, LOCAL, key, m)
-    return m
+    return FUEL_OUT if burn(e, 64) else m
+
+
+@njit(**_OPT)
+def local_of(e, x, r):
+    """What open set `x` admits over LR state `r` with a hole below: the number of a local."""
+    key = x << 32 | r
+    known = memo_get(e, LOCAL, key)
+    if known >= 0:
+        return known
+    # what a local needs reads on from later cuts, so this ends
+    st64(ld64(e, PENDING), 0, key)
+    st64(e, N_PENDING, 1)
+    while True:
+        n = ld64(e, N_PENDING)
+        if n == 0:
+            return memo_get(e, LOCAL, key)
+        now = ld64(ld64(e, PENDING), n - 1)
+        if memo_get(e, LOCAL, now) >= 0:
+            st64(e, N_PENDING, n - 1)
+            continue
+        m = try_local(e, now)
+        if m == MISSING:
+            if burn(e, 16):
+                return FUEL_OUT
+            continue
+        if m < 0:
+            return m
 
 
 @njit(**_OPT)
@@ -1684,52 +1917,33 @@ def add_thread_row(e, thread, dst):
     r = ld64(e, PIECE) + p * (PIECE_W * 8)
     add_tokens(e, r, dst)
     code = add_conditional(e, p, thread & LOW, dst)
-    if code < 0:
+    if code < 0 or ld64(r, P_CUTS) == 0:
         return code
-    st64(e, MARK_NO, ld64(e, MARK_NO) + 1)
-    n = put_walk(e, 0, 0, ld64(r, P_CUTS), thread & LOW)
-    if n < 0:
-        return n
-    heap = ld64(e, WALK)
-    while n > 0:
-        s = ld64(heap, 0) & LOW
-        drop_first(heap, n)
-        n -= 1
-        at, k = entries(e, ld64(ld64(e, MARK), 2 * s + 1))
+    n = push_pair(e, WALK, 0, CUT_BASE + ld64(r, P_CUTS), thread & LOW)
+    done = 0
+    while done < n:
+        pair = ld64(ld64(e, WALK), done)
+        done += 1
+        at, k = entries(e, pair & LOW)
         for i in range(k):
             entry = ld64(at, i)
-            m = local_of(e, s, entry >> 32)
+            m = local_of(e, pair >> 32, entry >> 32)
             if m < 0:
                 return m
             r = ld64(e, LOCALS) + m * (LOCAL_W * 8)
             add_tokens(e, r, dst)
             esc = ld64(e, ESC) + ld64(r, L_ESC) * (ESC_W * 8)
-            last, c = -1, 0
             for j in range(ld64(r, L_NESC)):
-                p, open_, a = ld64(esc, ESC_W * j), ld64(esc, ESC_W * j + 1), ld64(esc, ESC_W * j + 2)
-                if open_ != last:
-                    c = substitute(e, open_, entry & LOW)
-                    if c < 0:
-                        return c
-                    last = open_
-                after = c
-                if a >= 0:
-                    after = shift(e, c, a)
-                    if after < 0:
-                        return after
-                    if after == 0:
-                        continue
-                    rp = ld64(e, PIECE) + p * (PIECE_W * 8)
-                    add_tokens(e, rp, dst)
-                    n = put_walk(e, 0, n, ld64(rp, P_CUTS), after)
-                    if n < 0:
-                        return n
-                code = add_conditional(e, p, after, dst)
+                c = substitute(e, ld64(esc, ESC_W * j + 1), entry & LOW)
+                if c < 0:
+                    return c
+                code = add_conditional(e, ld64(esc, ESC_W * j), c, dst)
                 if code < 0:
                     return code
-            if burn(e, 8):
-                return FUEL_OUT
-    return 0
+            n = push_pair(e, WALK, n, ld64(r, L_NEXT), entry & LOW)
+            if n < 0:
+                return n
+    return n if n < 0 else 0
 
 
 @njit(**_OPT)
@@ -1893,10 +2107,23 @@ def nexts(e, f, row, out):
     return 0
 
 
+@njit(**_OPT)
+def prepare(e, lex, r):
+    """Make what masks in lexeme state `lex` over LR state `r` need; 1 if it is worth more calls, 0, or a code."""
+    p = root_piece(e, lex)
+    if p <= 0:
+        return p
+    s = ld64(ld64(e, PIECE) + p * (PIECE_W * 8), P_CUTS)
+    if s == 0:
+        return 0
+    m = local_of(e, CUT_BASE + s, r)
+    return 1 if m >= 0 else m
+
+
 # ------------------------------------------------------------------ entries
 #: operations of `cfg_call`
 (O_ROW, O_ADVANCE, O_TOKEN, O_CAN_END, O_CLASSES, O_SHIFT, O_REHASH_MEMO, O_REHASH_RECORDS, O_STEP, O_INTERN_ONE,
- O_PAIR, O_CONFIGURATION, O_PIECES, O_MEMO_PUT, O_UNION, O_SHADOW, O_NEXTS) = range(17)
+ O_PAIR, O_CONFIGURATION, O_PIECES, O_MEMO_PUT, O_UNION, O_SHADOW, O_NEXTS, O_LOCAL) = range(18)
 
 
 @njit(**_ENTRY)
@@ -1920,6 +2147,8 @@ def cfg_call(e, op, a, b, c):
     if op == O_REHASH_RECORDS:
         if a == CTX:
             return rehash_records(e, ld64(e, CTX), CTX_W, ld64(e, N_CTX), 2, ld64(e, H_CTX), ld64(e, M_CTX))
+        if a == OPEN:
+            return rehash_records(e, ld64(e, OPEN), OPEN_W, ld64(e, N_OPEN), 1, ld64(e, H_OPEN), ld64(e, M_OPEN))
         if a == CUTSET:
             return rehash_records(e, ld64(e, CUTSET), CUTSET_W, ld64(e, N_CUTSET), 1, ld64(e, H_CUTSET),
                                   ld64(e, M_CUTSET))
@@ -1940,6 +2169,8 @@ def cfg_call(e, op, a, b, c):
         return union(e, a, b)
     if op == O_SHADOW:
         return shadow_add(e, a, b)
+    if op == O_LOCAL:
+        return prepare(e, a, b)
     if op == O_NEXTS:
         return nexts(e, a, b, c)
     return DEAD

@@ -32,6 +32,8 @@ __all__ = ["Program"]
 _I32, _I64 = np.int32, np.int64
 #: Most states of all terminals together, times byte classes.
 MAX_CELLS = 1 << 27
+#: Most rules or terminals, and symbols of one alternative, that the kernels have room for.
+MAX_SYMBOLS, MAX_RULE = 16_000, 4_000
 
 
 class Program:
@@ -73,6 +75,10 @@ class Program:
         n = len(grammar.nonterminals)
         self.nt = nt = len(grammar.terminals)
         self.lr: Tables = general_tables(grammar, {n + i for i, t in enumerate(grammar.terminals) if made[id(t)][1]})
+        longest = int(self.lr.size.max(initial=0))
+        if max(nt, self.lr.nn) > MAX_SYMBOLS or longest > MAX_RULE:
+            raise LimitError(f"the grammar has {self.lr.nn} rules and {nt} terminals, and {longest} symbols in one "
+                             "alternative", place="grammar", limit=MAX_SYMBOLS)
         self.ignored = [s - n for s in grammar.ignore]
         self.nx = nt + len(self.ignored)
         munch = grammar.lexing == "dynamic"
@@ -191,6 +197,11 @@ class Program:
                 if not any(fits(a, i) and fits(i, b) for i in ignored):
                     return False
         return True
+
+    def states_of(self, q: int) -> list[int]:
+        """The lexeme states of the terminal that starts at `q`, but for the start itself where nothing leads back."""
+        states, into, _ = self._shape(q)
+        return [s for s in states if s != q or q in into]
 
     def _fits(self, q: int, classes: int) -> bool:
         """From every state of the automaton at `q`, can it end so that a first byte in `classes` settles it?"""

@@ -59,7 +59,6 @@ class Costs:
         #: LR state -> edges (text, states to pop below the top, nonterminal); nonterminal -1 for the end
         self._edges: dict[int, list[tuple[Text, int, int]]] = {}
         self._items = _kernels(p)
-        self._rests: dict[int, Text] = {}
 
     def _beginning(self, q: int) -> Text:
         """The shortest text from the start `q` of a terminal, at least one byte."""
@@ -146,7 +145,7 @@ def _kernels(program: "Program") -> list[list[tuple[int, int]]]:
             if dot == len(rhs):
                 continue
             x = rhs[dot]
-            t = int(lr.goto[s, x]) if x < lr.nn else _shift_of(lr, s, x - lr.nn)
+            t = int(lr.goto[s, x]) if x < lr.nn else lr.shifted(s, x - lr.nn)
             if t < 0:
                 continue
             out[t].add((r, dot + 1))
@@ -154,17 +153,6 @@ def _kernels(program: "Program") -> list[list[tuple[int, int]]]:
                 seen.add(t)
                 todo.append(t)
     return [sorted(items) for items in out]
-
-
-def _shift_of(lr, s: int, a: int) -> int:
-    act = int(lr.actions[s, a])
-    if act < 0:
-        n = int(lr.lists[-1 - act])
-        for act in lr.lists[-act:-act + n].tolist():
-            if act & 1:
-                return act >> 1
-        return -1
-    return act >> 1 if act & 1 else -1
 
 
 class Search:
@@ -176,7 +164,8 @@ class Search:
         if costs is None:
             costs = arena.program.costs = Costs(arena.program)
         self.costs: Costs = costs
-        self._rests: dict[int, Text] = {}
+        self._rests: dict[int, int] = {}
+        self._tops: dict[tuple[int, int], int] = {}
         self._below: dict[tuple[int, int], int] = {}
 
     def pop(self, context: int, n: int) -> int:
@@ -192,49 +181,65 @@ class Search:
             context = below
         return context
 
-    def rest(self, context: int) -> Text:
-        """The shortest text that completes the stacks of a context, lexemes aside."""
+    def rest(self, context: int) -> int:
+        """The bytes of a shortest text that completes the stacks of a context, lexemes aside."""
         known = self._rests.get(context)
+        if known is None:
+            if self.arena.op(ck.O_SHIFT, context, self.program.nt) > 0:
+                known = 0
+            else:
+                known = min([self._top(s, p) for s, p in self.arena.entries(context)], default=_NONE[0])
+            self._rests[context] = known
+        return known
+
+    def _top(self, state: int, below: int) -> int:
+        """The same for one LR state over a context.
+
+        A search for the nearest end; what is learnt about the states on the way is kept,
+        so that the stack after the next token is a matter of a few steps.
+        """
+        known = self._tops.get((state, below))
         if known is not None:
             return known
-        if self.program.lr.actions.size and self._accepts_empty(context):
-            self._rests[context] = (0, b"")
-            return self._rests[context]
-        heap: list[tuple[Text, int, int]] = [((0, b""), s, p) for s, p in self.arena.entries(context)]
-        done: set[tuple[int, int]] = set()
-        best = _NONE
+        heap: list[tuple[int, int, int, int, Optional[tuple]]] = [(0, 0, state, below, None)]
+        count = 0                             # entries are told apart by it, never by what is behind it
+        done: dict[tuple[int, int], tuple[int, Optional[tuple]]] = {}
+        best = _NONE[0]
         while heap:
-            text, s, p = heappop(heap)
+            length, _, s, p, before = heappop(heap)
+            if s < 0:
+                best = length
+                while before is not None:
+                    here, before = before, done[before][1]
+                    self._tops[here] = best - done[here][0]
+                break
             if (s, p) in done:
                 continue
-            done.add((s, p))
-            if s < 0:
-                best = text
-                break
+            done[s, p] = length, before
+            known = self._tops.get((s, p))
+            if known is not None:
+                count += 1
+                heappush(heap, (length + known, count, -1, 0, (s, p)))
+                continue
             for more, n, lhs in self.costs.edges(s):
-                whole = _join(text, more)
+                count += 1
                 if lhs < 0:
-                    heappush(heap, (whole, -1, 0))
-                    continue
-                if n < 0:
-                    continue
-                for u, below in self.arena.entries(self.pop(p, n)):
-                    g = int(self.program.lr.goto[u, lhs])
-                    if g >= 0:
-                        one = self.arena.op(ck.O_INTERN_ONE, u, below)
-                        if (g, one) not in done:
-                            heappush(heap, (whole, g, one))
-        self._rests[context] = best
+                    heappush(heap, (length + more[0], count, -1, 0, (s, p)))
+                elif n >= 0:
+                    for u, under in self.arena.entries(self.pop(p, n)):
+                        g = int(self.program.lr.goto[u, lhs])
+                        if g >= 0:
+                            one = self.arena.op(ck.O_INTERN_ONE, u, under)
+                            if (g, one) not in done:
+                                count += 1
+                                heappush(heap, (length + more[0], count, g, one, (s, p)))
+        self._tops[state, below] = best
         return best
-
-    def _accepts_empty(self, context: int) -> bool:
-        return self.arena.op(ck.O_SHIFT, context, self.program.nt) > 0
 
     def bound(self, thread: int) -> int:
         """A lower bound of the bytes that complete a thread."""
         q, _ = self.arena.unpair(thread >> 32)
-        rest = self.rest(thread & ck.LOW)[0]
-        return rest + (int(self.costs.distance[q]) if q else 0)
+        return self.rest(thread & ck.LOW) + (int(self.costs.distance[q]) if q else 0)
 
     def best(self, threads: list[int], limit: int, alive_is_enough: bool = False) -> Optional[bytes]:
         """The shortest completion of any of some threads; None if there is none.

@@ -54,6 +54,17 @@ class Tables:
     #: terminal -> terminals that may come right behind it, as bit sets (bit nt: the end)
     after: list[int] = field(default_factory=list)
 
+    def shifted(self, state: int, terminal: int) -> int:
+        """The state that `state` shifts `terminal` into, or -1."""
+        action = int(self.actions[state, terminal])
+        if action < 0:
+            at = -1 - action
+            for action in self.lists[at + 1:at + 1 + self.lists[at]].tolist():
+                if action & 1:
+                    return action >> 1
+            return -1
+        return action >> 1 if action & 1 else -1
+
 
 def _bits(x: int) -> list[int]:
     out = []

@@ -11,7 +11,7 @@ lark = pytest.importorskip("lark")
 
 from structgen.automata.nfa import atom_nfa  # noqa: E402
 from structgen.decoding.compiled import Compiled  # noqa: E402
-from structgen.errors import GrammarError, MatcherError  # noqa: E402
+from structgen.errors import GrammarError, LimitError, MatcherError  # noqa: E402
 from structgen.grammar.cfg import CfgGrammar, Terminal  # noqa: E402
 from structgen.grammar.strings import Pattern, atom_lang  # noqa: E402
 from structgen.tokens.vocabulary import Vocabulary  # noqa: E402
@@ -185,3 +185,90 @@ def test_masks_are_exact_for_lark_earley(lexing, seed):
             oracle.check(c, rng, 4)
         except (AssertionError, MatcherError) as error:
             raise AssertionError(f"{error}\n{lark_text(grammar)}") from error
+
+
+def lark_grammar(text, **options):
+    from structgen.frontends.lark import read_lark
+
+    return read_lark(text, **options)
+
+
+HOSTILE = [
+    ('start: start start | "a"\n', b"a" * 300),
+    ('start: start start start | start start | "a" |\n', b"a" * 100),
+    ('start: "a" start "a" | "b" start "b" |\n', b"ab" * 60),
+    ('start: "(" start ")" | "c"\n', b"(" * 5000),
+    ('start: "a" start | "b"\n', b"a" * 5000),
+    ('start: e\ne: "a" e | "aa" e | "aaa" e | e "a" e | B\nB: /b+/\n', b"a" * 100 + b"ba" * 50),
+    ('start: x\nx: A x | B x | A\nA: /a+/\nB: /a+/\n', b"aaaa"),
+    ('start: (A|B|C)+ "c"\nA: /a+b?/\nB: /ab*a/\nC: /[ab]{2,5}/\n', b"abaab" * 20),
+]
+
+
+@pytest.mark.parametrize("text, data", HOSTILE)
+def test_hostile_grammars_take_little_work(text, data):
+    c = Compiled(lark_grammar(text), VOCABULARY)
+    m = c.matcher()
+    for i in range(0, len(data), 7):
+        m.accept_bytes(data[i:i + 7])
+        if i % 70 == 0:
+            assert m.allowed_tokens().size
+    m.accept_bytes(m.shortest_completion())
+    assert m.can_end()
+
+
+def test_a_language_that_munching_makes_empty_is_refused():
+    with pytest.raises(GrammarError, match="no text is in the language"):
+        Compiled(lark_grammar('start: AS "a"\nAS: /a+/\n'), VOCABULARY)
+    m = Compiled(lark_grammar('start: AS "a"\nAS: /a+/\n', lexer="dynamic_complete"), VOCABULARY).matcher()
+    m.accept_bytes(b"aa")
+    assert m.can_end()
+
+
+def test_terminals_too_large_and_texts_too_long_are_limits():
+    with pytest.raises(LimitError, match="states"):
+        Compiled(lark_grammar("start: A\nA: /(a|b)*a(a|b){16}/\n"), VOCABULARY)
+    doubling = "start: a0\n" + "".join(f"a{i}: a{i + 1} a{i + 1}\n" for i in range(40)) + 'a40: "a"\n'
+    m = Compiled(lark_grammar(doubling), VOCABULARY).matcher()
+    m.accept_bytes(b"a" * 100)
+    assert m.expected_bytes() == b"a"
+    with pytest.raises(LimitError):
+        m.shortest_completion()
+
+
+def test_fork_rollback_and_budget():
+    c = Compiled(lark_grammar('start: "(" start ")" | A\nA: /[ab]+/\n%ignore " "\n'), VOCABULARY)
+    m = c.matcher()
+    m.accept_bytes(b"((")
+    fork = m.fork()
+    fork.accept_bytes(b"a )")
+    assert m.shortest_completion() == b"a))" and fork.shortest_completion() == b")"
+    fork.rollback()
+    assert fork.shortest_completion() == b"a))" and fork.text == b"(("
+    with pytest.raises(MatcherError) as caught:
+        m.accept_bytes(b"a a")
+    assert caught.value.offset == 4 and m.text == b"(("
+    for budget in range(2, 9):
+        rng = random.Random(budget)
+        for _ in range(5):
+            m = c.matcher(max_tokens=budget)
+            while not m.is_finished:
+                m.accept(int(rng.choice(m.allowed_tokens())))
+            assert m.n_tokens <= budget
+
+
+def test_forced_bytes():
+    m = Compiled(lark_grammar('start: "ab" ("abc" | "abb")\n'), VOCABULARY).matcher()
+    assert m.forced_bytes() == b"abab"
+
+
+def test_long_texts_change_the_arena():
+    grammar = lark_grammar('start: ("(" A ")")*\nA: /[ab]+/\n')
+    c = Compiled(grammar, VOCABULARY, max_bytes=1 << 20)
+    m, plain = c.matcher(), Compiled(grammar, VOCABULARY).matcher()
+    rng = random.Random(3)
+    for _ in range(300):
+        assert m.allowed_tokens().tolist() == plain.allowed_tokens().tolist()
+        t = int(rng.choice([t for t in plain.allowed_tokens().tolist() if t != EOS]))
+        m.accept(t)
+        plain.accept(t)
