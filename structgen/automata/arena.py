@@ -236,6 +236,8 @@ class Arena:
             self.lexer.service()
         elif what == sk.NEED_NODE:
             self.lowering.ready(a)
+        elif what == sk.NEED_CLASSES:
+            self.lowering.add_variant(a, b)
         elif what == sk.ROOM_CTX:
             self._grow("ctx", 2)
         elif what == sk.ROOM_OPS:

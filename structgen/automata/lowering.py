@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..grammar.ir import ArrayAlt, ObjectAlt
-from ..errors import RegexError
+from ..errors import LimitError, RegexError
 from ..grammar.strings import ANY_STRING, Literals, Pattern
 from . import stack_kernels as sk
 from .numbers import NUMBER_CLASSES, number_dfa, static_number
@@ -27,6 +27,9 @@ __all__ = ["Lowering", "EAGER_NODES"]
 
 #: How many nodes are lowered when a grammar is compiled; the rest on demand.
 EAGER_NODES = 4
+
+#: The count of an object's keys where it matters beyond its bounds.
+_UNCAPPED = 1 << 24
 
 _WHITESPACE = {"flexible": 0, "compact": 1, "json.dumps": 2}
 
@@ -182,7 +185,7 @@ class Lowering:
     def _object(self, alt: ObjectAlt) -> int:
         lexer, names = self.arena.lexer, alt.names
         n = len(names)
-        w = (n + 63) // 64
+        w = (n + 63) // 64 + (1 if alt.clauses else 0)
         by_rank = sorted(range(n), key=names.__getitem__)
         nodes = [self._child(alt.nodes[i]) for i in by_rank]
         ordered = self.grammar.options.order != "any"
@@ -195,7 +198,7 @@ class Lowering:
                 required |= 1 << r
             if nodes[r] >= 0:
                 live |= 1 << r
-        bitset = not ordered or bool(alt.deps)
+        bitset = not ordered or bool(alt.deps) or alt.clauses > 0
         suffix, following = [0] * (n + 1), [n] * (n + 1)
         if ordered:
             for k in range(n - 1, -1, -1):
@@ -230,28 +233,95 @@ class Lowering:
                     extra = lexer.add_string(ANY_STRING)
                     has_extra = 1
             else:
-                extra = self._extra_keys(atoms, label, names)
+                if alt.clauses:
+                    classes = {bits: i for i, (bits, _) in enumerate(alt.extra.ways)}
+                    extra = self._extra_keys(atoms, lambda bits: classes.get(bits, -1), names, False)
+                else:
+                    extra = self._extra_keys(atoms, label, names)
                 has_extra = 1 if extra >= 0 else 0
             if alt.extra.size is not None:
                 size = alt.extra.size
         words = lexer.add_literals([names[i] for i in by_rank]) if n else -1
         top = -1 if alt.max is None else alt.max
         cap = 0 if alt.min <= 0 and top < 0 else max(alt.min, top) + 1
+        if alt.clauses and has_extra:
+            cap = _UNCAPPED               # completions want to know how many undeclared keys there are
         record = (n, w, int(ordered), int(bitset), words, extra, extra_node, has_extra, size,
                   at, at + n, at + 2 * n, words_at, words_at + w, deps, alt.min, top, cap,
-                  words_at + 2 * w, words_at + 2 * w + n + 1)
+                  words_at + 2 * w, words_at + 2 * w + n + 1, self._clauses(alt, by_rank) if alt.clauses else -1)
         self.alternatives.append((alt, by_rank))
         return self.objects.add(record) // sk.OBJ_W
 
-    def _extra_keys(self, atoms, label, names) -> int:
-        """Automaton of undeclared keys, classified by `atoms`; declared names excluded."""
+    def _clauses(self, alt: ObjectAlt, by_rank: list[int]) -> int:
+        """What the kernels want to know of the clauses of an object (see the kernels' text); its place in the pool."""
+        pool = self.pool
+
+        def way_list(node: int, ways) -> int:
+            if not ways:
+                return -1             # only declared names: what is listed for classes says so in full
+            return pool.add([node, len(ways)] + [v for marks, way in ways for v in (marks, self._child(way))])
+
+        names = [way_list(alt.nodes[i], alt.ways[i]) for i in by_rank]
+        absent = [alt.absent[i] for i in by_rank]
+        classes = cost = kinds_at = -1
+        if alt.extra is not None:
+            lists = [way_list(self._child(alt.extra.label(bits)), ways) for bits, ways in alt.extra.ways]
+            classes = pool.add(lists)
+            kinds = self._kinds(alt)
+            kinds_at = pool.add([len(kinds)] + kinds)
+            # the least number of undeclared keys that satisfies a set of clauses
+            least = [0] + [-1] * ((1 << alt.clauses) - 1)
+            reached = {0}
+            for count in range(1, alt.clauses + 1):
+                reached |= {a | b for a in reached for b in kinds}
+                for have in reached:
+                    part = have
+                    while part:
+                        if least[part] < 0:
+                            least[part] = count
+                        part = (part - 1) & have
+            cost = pool.add(least)
+        variants = pool.add([0] * (1 + 2 * sk.MAX_VARIANTS))
+        return pool.add([alt.clauses, kinds_at, cost, classes, variants, *names, *absent])
+
+    @staticmethod
+    def _kinds(alt: ObjectAlt) -> list[int]:
+        """The sets of clauses that one undeclared key can satisfy."""
+        return sorted({marks for _, ways in alt.extra.ways for marks, _ in ways})
+
+    def add_variant(self, obj: int, good: int) -> None:
+        """Have the automaton of the undeclared keys whose value can satisfy one of the sets of clauses in `good`."""
+        alt, _ = self.alternatives[obj]
+        record = self.objects.array[obj * sk.OBJ_W:(obj + 1) * sk.OBJ_W]
+        at = int(self.pool.array[record[sk.O_CLAUSES] + sk.Q_VARIANTS])
+        count = int(self.pool.array[at])
+        if count >= sk.MAX_VARIANTS:
+            raise LimitError("undeclared keys of an object satisfy its clauses in too many ways",
+                             place="clauses of an object", limit=sk.MAX_VARIANTS)
+        wanted = {marks for i, marks in enumerate(self._kinds(alt)) if good >> i & 1}
+        classes = {bits: i for i, (bits, ways) in enumerate(alt.extra.ways)
+                   if not wanted.isdisjoint(marks for marks, _ in ways)}
+        if len(classes) == len(alt.extra.ways):
+            state = 1
+        elif not classes:
+            state = 0
+        else:
+            state = self._extra_keys(alt.extra.atoms, lambda bits: classes.get(bits, -1), alt.names, False)
+        self.pool.array[at + 1 + 2 * count:at + 3 + 2 * count] = good, max(state, 0)
+        self.pool.array[at] = count + 1
+
+    def _extra_keys(self, atoms, label, names, nodes: bool = True) -> int:
+        """Automaton of undeclared keys, classified by `atoms`; declared names excluded.
+
+        Labels are nodes, or else numbers of classes.
+        """
         k = len(atoms)
 
         def node_of(bits: int) -> int:
             if bits >> k & 1:
                 return -1
             node = label(bits & ((1 << k) - 1))
-            return self._child(node)
+            return self._child(node) if nodes else node
 
         if names:
             atoms = (*atoms, Literals(tuple(sorted(names))))

@@ -327,7 +327,7 @@ def interval_dfa(alt: NumAlt, form: str) -> tuple[np.ndarray, np.ndarray]:
 
 def sign_of(alt: NumAlt) -> Optional[tuple[bool, bool, bool]]:
     """(negative, zero, positive) allowed, when the alternative is just that; else None."""
-    if alt.multiple_of is not None or alt.lo is not None and alt.hi is not None:
+    if alt.multiple_of is not None or alt.not_multiples or alt.lo is not None and alt.hi is not None:
         return None
     lo, hi = alt.lo, alt.hi
     if lo is None and hi is None:

@@ -14,7 +14,7 @@ How it is built
 * Constants (an ``enum``, or a grid with few points in its bounds) are a trie,
   hash-consed the same way.
 * Multiples of p/q are a remainder automaton, see :func:`_multiples`.
-* Unions, and multiples within bounds, are products, minimised.
+* Unions, multiples within bounds, and what is no multiple are products, minimised.
 
 Exponents are spelt where the language with them is regular and the value
 stays exactly decided: no bounds at all, or a bound on the sign only (then the
@@ -241,7 +241,8 @@ def static_number(lang: NumLang, float_integers: bool = True, plain: bool = Fals
     True
     """
     if lang != ANY_NUMBER and lang != _ANY_INTEGER:
-        if len(lang) == 1 and (lang[0].lo is not None or lang[0].hi is not None or lang[0].multiple_of is None):
+        if len(lang) == 1 and (lang[0].lo is not None or lang[0].hi is not None or lang[0].not_multiples
+                               or lang[0].multiple_of is None):
             return None
         lang = _simplified(lang)
     if lang == ANY_NUMBER:
@@ -313,25 +314,28 @@ def number_dfa(lang: NumLang, *, float_integers: bool = True, plain: bool = Fals
         if alt.lo is not None and alt.lo == alt.hi:
             points[alt.lo] = points.get(alt.lo, False) or not plain and (zero_fraction or not alt.integer)
             continue
-        step = alt.multiple_of
+        step, excluded = alt.multiple_of, alt.not_multiples
         if step is None:
             sign = None if plain or alt.integer and not float_integers else sign_of(alt)
             if sign is not None:
                 parts.append(signed_dfa(sign, alt.integer))
             else:
-                parts.append(interval_dfa(alt, "any" if not alt.integer else "zero" if zero_fraction else "none"))
+                part = interval_dfa(alt, "any" if not alt.integer else "zero" if zero_fraction else "none")
+                parts.append(_without(part, excluded))
             continue
         padded = zero_fraction if alt.integer else not (plain and type(step) is int)
         if alt.lo is not None and alt.hi is not None and (alt.hi - alt.lo) // step < _LISTED:
             for k in range(int((alt.hi - alt.lo) // step) + 1):
                 value = alt.lo + k * step
+                if any(value % e == 0 for e in excluded):
+                    continue
                 value = value.numerator if value.denominator == 1 else value
                 points[value] = points.get(value, False) or padded
             continue
         part = _multiples_cached(step, padded)
         if alt.lo is not None or alt.hi is not None:
             part = _combined(part, interval_dfa(alt._replace(integer=False, multiple_of=None), "any"), True)
-        parts.append(part)
+        parts.append(_without(part, excluded))
     if points:
         parts.append(_constants(points))
     if not parts:
@@ -343,6 +347,16 @@ def number_dfa(lang: NumLang, *, float_integers: bool = True, plain: bool = Fals
 
 
 _multiples_cached = lru_cache(maxsize=64)(_multiples)
+
+
+def _without(part: tuple[np.ndarray, np.ndarray], steps: tuple[Exact, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """`part`, which has no exponents, without the multiples of `steps`."""
+    for step in steps:
+        trans, accept = _multiples_cached(step, True)
+        n = len(trans)                    # complete, with one more state, and the other way round
+        trans = np.vstack([np.where(trans < 0, np.int32(n), trans), np.full((1, N_CLASSES), n, np.int32)])
+        part = _combined(part, (np.ascontiguousarray(trans, np.int32), np.append(~accept, True)), True)
+    return part
 
 
 def _combined(a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray],

@@ -75,18 +75,29 @@ DONE, VALUE, COLON, OBJ_START, OBJ_KEY, OBJ_AFTER, ARR_START, ARR_AFTER = range(
 BLOCK_SIZE = 176
 #: slots above those of the mask kernels
 F_FINISH = 168
+F_WAYS = 172
 
 # ---- needs
 (ROOM_CTX, ROOM_OPS, ROOM_BITS, ROOM_SETS, ROOM_KEYS, ROOM_OUT, NEED_NODE, NEED_LEXER,
  NEED_XTEXT, NEED_XSET, ROOM_ROWS, ROOM_MEMO, ROOM_REGION, ROOM_PENDING) = range(1, 15)
 NEED_KEY = 25
+#: the automaton of those undeclared keys after which an object with clauses can be completed
+NEED_CLASSES = 24
 
 # ---- record layouts
-NODE_W, ARR_W, OBJ_W, CTX_W, OP_W, KEY_W, SET_W, X_W = 8, 6, 20, 8, 8, 4, 4, 2
+NODE_W, ARR_W, OBJ_W, CTX_W, OP_W, KEY_W, SET_W, X_W = 8, 6, 21, 8, 8, 4, 4, 2
 (N_READY, N_STR, N_NUM, N_FLAGS, N_ARR, N_NARR, N_OBJ, N_NOBJ) = range(8)
 (A_PREFIX, A_NPREFIX, A_ITEMS, A_MIN, A_MAX, A_SAT) = range(6)
 (O_N, O_WORDS, O_ORDERED, O_BITSET, O_NAMES, O_EXTRA, O_EXTRA_NODE, O_HAS_EXTRA, O_EXTRA_SIZE,
- O_NODES, O_POS, O_RANK, O_REQ, O_LIVE, O_DEPS, O_MIN, O_MAX, O_CAP, O_SUFFIX, O_NEXT) = range(20)
+ O_NODES, O_POS, O_RANK, O_REQ, O_LIVE, O_DEPS, O_MIN, O_MAX, O_CAP, O_SUFFIX, O_NEXT, O_CLAUSES) = range(21)
+#: An object with clauses: its register has one word more, for the clauses that hold already
+#: (and a bit for "an undeclared key was there", where that matters).  At O_CLAUSES of the pool:
+#: their number, the lists below, then by rank the way list of each name, and what its absence satisfies.
+#: A way list is (base node, n, then n times: clauses satisfied, node); -1 where nothing is satisfied.
+(Q_K, Q_EXTRA_WAYS, Q_COST, Q_CLASSES, Q_VARIANTS, Q_NAMES) = range(6)
+EXTRA_SEEN = 1 << 62
+#: variants of the automaton of undeclared keys one object may have
+MAX_VARIANTS = 64
 (C_KIND, C_A, C_B, C_PARENT, C_DEPTH, C_PROJ) = range(6)
 (P_OBJ, P_REG, P_CNT, P_X, P_ALLOWED, P_EXT, P_CLOSE, P_PROJ) = range(8)
 (K_NAMES, K_EXTRA, K_SEEN, K_LEFT) = range(4)
@@ -379,6 +390,153 @@ def fill_bitset(e, o, seen, cnt, x, dst):
 
 
 @njit(**_OPT)
+def can_satisfy(e, o, seen, cnt, after):
+    """Is there a set of further keys that completes an object with clauses?
+
+    `seen` is the address of a register, `after` the first position from which
+    declared names may come.  By dynamic programming over the names: which sets
+    of clauses can be satisfied, with how many keys (a bitset of numbers, where
+    numbers matter; the front end sees to it that 62 are enough).
+    """
+    pool = ld64(e, OPOOL)
+    n, w = ld64(o, O_N), ld64(o, O_WORDS)
+    lo, hi = ld64(o, O_MIN), ld64(o, O_MAX)
+    at, pos = ld64(o, O_CLAUSES), ld64(o, O_POS)
+    req, live = ld64(o, O_REQ), ld64(o, O_LIVE)
+    k, cost = ld64(pool, at + Q_K), ld64(pool, at + Q_COST)
+    names, absent = at + Q_NAMES, at + Q_NAMES + n
+    full = (1 << k) - 1
+    start = ld64(seen, w - 1) & full
+    more = ld64(o, O_HAS_EXTRA) != 0
+    # what the least set of keys satisfies by what is not in it
+    m, count = start, cnt
+    for r in range(n):
+        word, bit = r >> 6, r & 63
+        if (ld64(seen, word) >> bit) & 1:
+            continue
+        if (ld64(pool, req + word) >> bit) & 1:
+            if (ld64(pool, live + word) >> bit) & 1 == 0 or ld64(pool, pos + r) < after:
+                return 0
+            count += 1
+        else:
+            m |= ld64(pool, absent + r)
+    if hi >= 0 and count > hi:
+        return 0
+    need_more = ld64(pool, cost + (full & ~m)) if more else (0 if m == full else -1)
+    if need_more >= 0 and (hi < 0 or count + need_more <= hi) and (more or count >= lo):
+        return 1
+    a, b = np_empty(full + 1), np_empty(full + 1)
+    for m in range(full + 1):
+        a[m] = 0
+    a[start] = 1
+    shift = 1 if hi >= 0 or lo > 0 else 0
+    base, free = cnt, 0
+    for r in range(n):
+        word, bit = r >> 6, r & 63
+        if (ld64(seen, word) >> bit) & 1:
+            continue
+        can = (ld64(pool, live + word) >> bit) & 1 != 0 and ld64(pool, pos + r) >= after
+        must = (ld64(pool, req + word) >> bit) & 1 != 0
+        ways, without = ld64(pool, names + r), ld64(pool, absent + r)
+        if ways < 0 and (without == 0 or must):
+            if must:
+                base += 1
+            elif can:
+                free += 1
+            continue
+        for m in range(full + 1):
+            b[m] = 0
+        for m in range(full + 1):
+            v = a[m]
+            if v == 0:
+                continue
+            if not must:
+                b[m | without] |= v
+            if can:
+                v <<= shift
+                if ways < 0:
+                    b[m] |= v
+                else:
+                    for i in range(ld64(pool, ways + 1)):
+                        b[m | ld64(pool, ways + 2 + 2 * i)] |= v
+        a, b = b, a
+    for m in range(full + 1):
+        need_more = ld64(pool, cost + (full & ~m)) if more else (0 if m == full else -1)
+        if need_more < 0:
+            continue
+        v, count = a[m], base + need_more
+        while v != 0:
+            if v & 1 != 0 and (hi < 0 or count <= hi) and (more or count + free >= lo):
+                return 1
+            v = (v >> 1) & 0x7FFFFFFFFFFFFFFF
+            count += 1
+    return 0
+
+
+@njit(**_OPT)
+def fill_clauses(e, o, obj, seen, cnt, dst):
+    """What `fill_bitset` does, for an object with clauses; the bits above the lowest say where undeclared keys start.
+
+    That is 0 where there may be none, 1 for the object's own automaton, else a lexer state.
+    """
+    pool = ld64(e, OPOOL)
+    n, w = ld64(o, O_N), ld64(o, O_WORDS)
+    at, pos, ordered = ld64(o, O_CLAUSES), ld64(o, O_POS), ld64(o, O_ORDERED)
+    req, live = ld64(o, O_REQ), ld64(o, O_LIVE)
+    names, absent = at + Q_NAMES, at + Q_NAMES + n
+    full = (1 << ld64(pool, at + Q_K)) - 1
+    marks, after, whole = ld64(seen, w - 1), 0, True
+    tmp = dst + w * 8
+    for i in range(w):
+        st64(dst, i, 0)
+    held = marks & full
+    for r in range(n):
+        if (ld64(seen, r >> 6) >> (r & 63)) & 1:
+            if ordered != 0 and ld64(pool, pos + r) >= after:
+                after = ld64(pool, pos + r) + 1
+        else:
+            held |= ld64(pool, absent + r)
+            if (ld64(pool, req + (r >> 6)) >> (r & 63)) & 1:
+                whole = False
+    if marks & EXTRA_SEEN:
+        after = n
+    close = 1 if whole and held == full and cnt >= ld64(o, O_MIN) else 0
+    for r in range(n):
+        word, low = r >> 6, 1 << (r & 63)
+        if ld64(seen, word) & low or not ld64(pool, live + word) & low or ld64(pool, pos + r) < after:
+            continue
+        ways = ld64(pool, names + r)
+        for i in range(1 if ways < 0 else ld64(pool, ways + 1)):
+            for j in range(w):
+                st64(tmp, j, ld64(seen, j))
+            st64(tmp, word, ld64(tmp, word) | low)
+            if ways >= 0:
+                st64(tmp, w - 1, ld64(tmp, w - 1) | ld64(pool, ways + 2 + 2 * i))
+            if can_satisfy(e, o, tmp, cnt + 1, ld64(pool, pos + r) + 1 if ordered != 0 else 0):
+                st64(dst, word, ld64(dst, word) | low)
+                break
+    if ld64(o, O_HAS_EXTRA) == 0:
+        return close
+    ways, good = ld64(pool, at + Q_EXTRA_WAYS), 0
+    count = ld64(pool, ways)
+    for i in range(count):
+        for j in range(w):
+            st64(tmp, j, ld64(seen, j))
+        st64(tmp, w - 1, ld64(tmp, w - 1) | ld64(pool, ways + 1 + i))
+        if can_satisfy(e, o, tmp, cnt + 1, n if ordered != 0 else 0):
+            good |= 1 << i
+    if good == 0:
+        return close
+    if good == (1 << count) - 1:
+        return close | 2
+    variants = ld64(pool, at + Q_VARIANTS)
+    for i in range(ld64(pool, variants)):
+        if ld64(pool, variants + 1 + 2 * i) == good:
+            return close | ld64(pool, variants + 2 + 2 * i) << 1
+    return need(e, NEED_CLASSES, obj, good)
+
+
+@njit(**_OPT)
 def rebuild(e):
     """Refill every hash table from its records, after Python has made it larger (and zero)."""
     ctx, table, mask = ld64(e, CTX), ld64(e, H_CTX), ld64(e, M_CTX)
@@ -503,10 +661,18 @@ def intern_op(e, obj, reg, cnt, x):
     if ld64(e, N_BITS) + 4 * w + 4 > ld64(e, CAP_BITS):
         return need(e, ROOM_BITS, 4 * w + 4, 0)
     dst = ld64(e, BITS) + (ld64(e, CAP_BITS) - 3 * w) * 8
-    if ld64(o, O_BITSET) != 0:
+    if ld64(o, O_CLAUSES) >= 0:
+        flags = fill_clauses(e, o, obj, ld64(e, BITS) + reg * 8, cnt, dst)
+        if flags < 0:
+            return flags
+        flags = (flags >> 1) | (flags & 1) << 32
+    elif ld64(o, O_BITSET) != 0:
         flags = fill_bitset(e, o, ld64(e, BITS) + reg * 8, cnt, x, dst)
     else:
         flags = fill_ordered(e, o, reg, cnt, x, dst)
+    ext, close = flags & 1, (flags >> 1) & 1
+    if ld64(o, O_CLAUSES) >= 0:
+        ext, close = flags & HALF, flags >> 32
     if w > 0:
         allowed = intern_bits(e, dst, w)
         if allowed < 0:
@@ -517,8 +683,8 @@ def intern_op(e, obj, reg, cnt, x):
     st32(r, P_CNT, cnt)
     st32(r, P_X, x)
     st32(r, P_ALLOWED, allowed)
-    st32(r, P_EXT, flags & 1)
-    st32(r, P_CLOSE, flags >> 1)
+    st32(r, P_EXT, ext)
+    st32(r, P_CLOSE, close)
     st32(r, P_PROJ, n if x == 0 else -1)
     st64(e, N_OPS, n + 1)
     st32(table, slot, n + 1)
@@ -538,8 +704,8 @@ def op_projection(e, op):
 
 
 @njit(**_OPT)
-def op_add(e, op, r, x):
-    """The position after key `r` (-1: an extra key, and the extras are then `x`)."""
+def op_add(e, op, r, x, marks):
+    """The position after key `r` (-1: an extra key; the extras are then `x`), its value satisfying clauses `marks`."""
     p = ld64(e, OPS) + op * (OP_W * 4)
     obj, reg, cnt = ld32(p, P_OBJ), ld32(p, P_REG), ld32(p, P_CNT)
     o = ld64(e, OBJ) + obj * (OBJ_W * 8)
@@ -551,7 +717,7 @@ def op_add(e, op, r, x):
             reg = ld64(ld64(e, OPOOL), ld64(o, O_POS) + r) + 1
         else:
             reg = ld64(o, O_N)
-    elif r >= 0:
+    elif r >= 0 or ld64(o, O_CLAUSES) >= 0:
         w = ld64(o, O_WORDS)
         if ld64(e, N_BITS) + 2 * w + 4 > ld64(e, CAP_BITS):
             return need(e, ROOM_BITS, 2 * w + 4, 0)
@@ -559,7 +725,12 @@ def op_add(e, op, r, x):
         dst = pool + (ld64(e, CAP_BITS) - w) * 8
         for i in range(w):
             st64(dst, i, ld64(pool, reg + i))
-        st64(dst, r >> 6, ld64(dst, r >> 6) | (1 << (r & 63)))
+        if r >= 0:
+            st64(dst, r >> 6, ld64(dst, r >> 6) | (1 << (r & 63)))
+        elif ld64(o, O_ORDERED) != 0:
+            marks |= EXTRA_SEEN
+        if marks != 0:
+            st64(dst, w - 1, ld64(dst, w - 1) | marks)
         reg = intern_bits(e, dst, w)
         if reg < 0:
             return reg
@@ -1029,7 +1200,7 @@ def open_key(e, c, op):
         return 0
     extra, seen = -1, -1
     if ext != 0:
-        extra = ld64(o, O_EXTRA)
+        extra = ld64(o, O_EXTRA) if ext == 1 else ext
         x = ld32(p, P_X)
         if x != 0:
             seen = ld32(ld64(e, XSETS), x * X_W)
@@ -1186,6 +1357,58 @@ def x_after(e, x, at):
 
 
 @njit(**_OPT)
+def close_ways(e, op, rank, cls, x, parent):
+    """The COLON contexts after a key of an object with clauses: one for each way to write its value.
+
+    The key is the declared one of rank `rank`, or else an undeclared one of class `cls`.
+    """
+    p = ld64(e, OPS) + op * (OP_W * 4)
+    o = ld64(e, OBJ) + ld32(p, P_OBJ) * (OBJ_W * 8)
+    at = ld64(o, O_CLAUSES)
+    pool = ld64(e, OPOOL)
+    if rank >= 0:
+        ways = ld64(pool, at + Q_NAMES + rank)
+        node = ld64(pool, ld64(o, O_NODES) + rank)
+    else:
+        if ld64(o, O_EXTRA_NODE) >= 0:
+            cls = 0
+        ways = ld64(pool, ld64(pool, at + Q_CLASSES) + cls)
+        node = ld64(pool, ways)
+    n, some = 1, 0
+    if ways >= 0:
+        n = ld64(pool, ways + 1)
+        for i in range(n):
+            some |= ld64(pool, ways + 2 + 2 * i)
+        held = ld64(ld64(e, BITS) + ld32(p, P_REG) * 8, ld64(o, O_WORDS) - 1)
+        if some & ~held == 0:         # nothing that does not hold already
+            n, some = 1, 0
+    items = np_empty(n)
+    k = 0
+    for i in range(n):
+        marks = 0
+        if some != 0:
+            pool = ld64(e, OPOOL)
+            marks, node = ld64(pool, ways + 2 + 2 * i), ld64(pool, ways + 3 + 2 * i)
+        after_op = op_add(e, op, rank, x, marks)
+        if after_op < 0:
+            return after_op
+        q = ld64(e, OPS) + after_op * (OP_W * 4)
+        if ld32(q, P_CLOSE) == 0 and ld32(q, P_EXT) == 0 and not any_allowed(e, after_op, 0, 1 << 40):
+            continue                  # cannot be completed
+        after = call5(ld64(e, F_CONTEXT), e, OBJ_AFTER, after_op, 0, parent)
+        if after < 0:
+            return after
+        c = call5(ld64(e, F_CONTEXT), e, COLON, node, 0, after)
+        if c < 0:
+            return c
+        items[k] = c
+        k += 1
+    if k == 0:
+        return DEAD
+    return items[0] if k == 1 else union_of(e, items, k)
+
+
+@njit(**_OPT)
 def close_key(e, names, extra, seen, label, extra_label, c, at):
     """The COLON context after a key's closing quote in context `c`; DEAD if it may not end."""
     r = ld64(e, CTX) + c * (CTX_W * 4)
@@ -1195,8 +1418,10 @@ def close_key(e, names, extra, seen, label, extra_label, c, at):
     if label >= 0:
         if not any_allowed(e, op, label, label + 1):
             return DEAD
+        if ld64(o, O_CLAUSES) >= 0:
+            return call6(ld64(e, F_WAYS), e, op, label, -1, ld32(p, P_X), parent)
         node = ld64(ld64(e, OPOOL), ld64(o, O_NODES) + label)
-        after_op = op_add(e, op, label, ld32(p, P_X))
+        after_op = op_add(e, op, label, ld32(p, P_X), 0)
     else:
         if extra_label < 0 or ld32(p, P_EXT) == 0:
             return DEAD
@@ -1216,7 +1441,9 @@ def close_key(e, names, extra, seen, label, extra_label, c, at):
                 return x
         else:
             st64(e, TOUCHED, 1)
-        after_op = op_add(e, op, -1, x)
+        if ld64(o, O_CLAUSES) >= 0:
+            return call6(ld64(e, F_WAYS), e, op, -1, extra_label, x, parent)
+        after_op = op_add(e, op, -1, x, 0)
     if after_op < 0:
         return after_op
     after = call5(ld64(e, F_CONTEXT), e, OBJ_AFTER, after_op, 0, parent)
@@ -1437,7 +1664,7 @@ def stack_call(e, what, a, b, c, d):
     elif what == CALL_GAP:
         return gap(e, a)
     elif what == CALL_OP_ADD:
-        return op_add(e, a, b, c)
+        return op_add(e, a, b, c, d)
     elif what == CALL_CONTEXT:
         return call5(ld64(e, F_CONTEXT), e, a, b, c, d)
     return 0
@@ -1447,7 +1674,7 @@ def stack_call(e, what, a, b, c, d):
 #: so that no caller compiles it again.
 NATIVE = {F_LX_ASK: (answer_lexer, 3), F_OP: (intern_op, 5), F_CONTEXT: (context, 5),
           F_UNION: (union_at, 3), F_GAP: (gap_step, 3), F_KEY: (key_step, 5), F_STEP: (thread_step, 5),
-          F_CLOSE: (close_for_mask, 7), F_ITEM: (item_of, 2), F_FINISH: (finish, 1)}
+          F_CLOSE: (close_for_mask, 7), F_ITEM: (item_of, 2), F_FINISH: (finish, 1), F_WAYS: (close_ways, 6)}
 
 
 def compile_native(table):

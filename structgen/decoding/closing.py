@@ -157,6 +157,8 @@ class Closing:
         extras = ExtraKeys(arena.lexer)
         self._estimated = Completions(arena, extras, exact=False)
         self._exact = Completions(arena, extras, exact=True)
+        #: Where clauses may want undeclared keys, estimates fall by jumps; bytes are a bound that stays one.
+        self._by_bytes: bool = getattr(arena.grammar, "open_clauses", False)
         #: state -> a bound on U one token later, once known
         self._peaks: dict[int, int] = {}
 
@@ -170,7 +172,7 @@ class Closing:
 
     def _tokens(self, text: Text) -> int:
         size, data, loose = text
-        return (size if loose else self._pieces.count(data)) + 1
+        return (size if loose or self._by_bytes else self._pieces.count(data)) + 1
 
     def narrow(self, state: int, left: int, address: int, words: int) -> None:
         """Take from the mask at `address` the tokens whose completion would not fit.

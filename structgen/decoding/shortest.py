@@ -54,8 +54,7 @@ def _text(data: bytes, loose: bool = False) -> Text:
 
 
 def _cat(*parts: Text) -> Text:
-    data = b"".join([p[1] for p in parts])
-    return len(data), data, any([p[2] for p in parts])
+    return _text(b"".join([p[1] for p in parts]), any([p[2] for p in parts]))
 
 
 def static_suffixes() -> dict[int, bytes]:
@@ -98,6 +97,13 @@ class _Shape:
         self.min, self.max = alt.min, alt.max
         self.extra = record[sk.O_EXTRA] if record[sk.O_HAS_EXTRA] else -1
         self.extra_node, self.names_state = record[sk.O_EXTRA_NODE], record[sk.O_NAMES]
+        self.clauses = alt.clauses
+        if alt.clauses:
+            self.absent = [alt.absent[i] for i in by_rank]
+            self.ways = [alt.ways[i] or ((0, alt.nodes[i]),) for i in by_rank]
+            self.classes = [] if alt.extra is None else \
+                [(1 if self.extra_node >= 0 else k, ways) for k, (_, ways) in enumerate(alt.extra.ways)]
+            self.held_at = 64 * (record[sk.O_WORDS] - 1)
         minimal = arena.lexer.escapes == "minimal"
         self.data = [name.encode("utf-8", "surrogatepass") for name in self.names]
         self.quoted = [b'"' + spell(data, minimal) + b'"' for data in self.data]
@@ -207,8 +213,7 @@ class Completions:
         if not parts:
             return _EMPTY
         head = b"," + self._post if comma else b""
-        data = head + self._comma.join([p[1] for p in parts]) + self._pre
-        return len(data), data, any([p[2] for p in parts])
+        return _text(head + self._comma.join([p[1] for p in parts]) + self._pre, any([p[2] for p in parts]))
 
     # ---------------------------------------------------------------- values
     def value(self, node: int) -> Text:
@@ -260,6 +265,10 @@ class Completions:
                 yield a.items
         for k, o in enumerate(node.objects):
             shape = self._shape(self._alternatives(i)[1][k])
+            if shape.clauses:
+                for ways in (*shape.ways, *(w for _, w in shape.classes)):
+                    yield from (child for _, child in ways)
+                continue
             needed = shape.required
             for r in range(shape.n):
                 if needed >> r & 1:
@@ -300,7 +309,8 @@ class Completions:
             if items is not None:
                 out.append(_cat(_text(b"[" + self._open), self._listed(items, False), _text(b"]")))
         for o in objects:
-            members = self._choose(self._shape(o), 0, 0, 0, -1, 0, value)
+            shape = self._shape(o)
+            members = (self._satisfy if shape.clauses else self._choose)(shape, 0, 0, 0, -1, 0, value)
             if members is not None:
                 out.append(_cat(_text(b"{" + self._open), self._listed(members, False), _text(b"}")))
         return min(out) if out else None
@@ -343,7 +353,7 @@ class Completions:
         """The first document index whose name may still come."""
         if not shape.ordered:
             return 0
-        if x:
+        if x or shape.clauses and seen >> shape.held_at & sk.EXTRA_SEEN:
             return shape.n
         return max((shape.place[r] + 1 for r in range(shape.n) if seen >> r & 1), default=0)
 
@@ -357,7 +367,8 @@ class Completions:
         text = self._rests.get(memo)
         if text is None:
             shape = self._shape(obj)
-            members = self._choose(shape, seen, position, cnt, self._seen(x, key), least, self.value)
+            choose = self._satisfy if shape.clauses else self._choose
+            members = choose(shape, seen, position, cnt, self._seen(x, key), least, self.value)
             assert members is not None
             text = self._rests[memo] = _cat(self._listed(members, comma), _text(b"}"))
         return text
@@ -431,6 +442,78 @@ class Completions:
                 best = whole[:2], members
         return best[1] if best else None
 
+    def _satisfy(self, shape: _Shape, seen: int, position: int, cnt: int, state: int, least: int,
+                 value: Value) -> Optional[list[Text]]:
+        """`_choose` for an object with clauses: by dynamic programming over sets of clauses and numbers of members.
+
+        Members are taken from the last in writing order to the first, so the
+        least text of what follows is part of the least text.  Estimated, every
+        undeclared key costs as much as the last one that may be wanted: a
+        bound that does not grow as keys are written.
+        """
+        need = max(least, shape.min - cnt)
+        room = None if shape.max is None else shape.max - cnt
+        most = need if room is None else max(need, room)
+        full = (1 << shape.clauses) - 1
+        held = seen >> shape.held_at & full if seen else 0
+        # what may come: (key, clauses satisfied without it or None, ways); undeclared keys with a rank of their own
+        names: list[tuple[bytes, Optional[int], list[tuple[int, Text]]]] = []
+        for r in sorted(range(shape.n), key=shape.place.__getitem__ if shape.ordered else shape.quoted.__getitem__):
+            if seen >> r & 1:
+                continue
+            ways = []
+            if shape.nodes[r] >= 0 and not (shape.ordered and shape.place[r] < position):
+                for marks, node in shape.ways[r]:
+                    body = value(node)
+                    if body is not None:
+                        ways.append((marks, _cat(_text(shape.quoted[r]), self._colon, body)))
+            names.append((shape.quoted[r], None if shape.required >> r & 1 else shape.absent[r], ways))
+        members = self._least(names, held, full, need, room, most)
+        if members is not None or not shape.classes:
+            return members
+        spare = (full & ~held).bit_count() + max(0, need)
+        known = 0 if self.exact else cnt - (seen & (1 << shape.n) - 1).bit_count()
+        more = []
+        for label, class_ways in shape.classes:
+            bodies = [(marks, body) for marks, body in ((m, value(node)) for m, node in class_ways) if body is not None]
+            found = self.extras.words(shape.names_state, shape.extra, state if self.exact else -1, label, known + spare)
+            for word in found[:spare] if self.exact else found[-1:] * spare:
+                key = b'"' + word + b'"'
+                more.append((key, 0, [(marks, _cat(_text(key, not self.exact), self._colon, body))
+                                      for marks, body in bodies]))
+        more.sort(key=lambda v: v[0])
+        names = names + more if shape.ordered else sorted(names + more, key=lambda v: v[0])
+        return self._least(names, held, full, need, room, most)
+
+    def _least(self, names: list, held: int, full: int, need: int, room: Optional[int],
+               most: int) -> Optional[list[Text]]:
+        """The members of least text, for `names` in writing order (see `_satisfy`)."""
+        best: dict[tuple[int, int], tuple[tuple, Optional[tuple]]] = {(held, 0): ((0, b""), None)}
+        for _, without, ways in reversed(names):
+            after: dict[tuple[int, int], tuple[tuple, Optional[tuple]]] = {}
+            for (marks, n), (cost, chosen) in best.items():
+                if without is not None:
+                    state = marks | without, n
+                    if state not in after or cost < after[state][0]:
+                        after[state] = cost, chosen
+                if room is not None and n >= room:
+                    continue
+                for more, text in ways:
+                    data = text[1] + self._comma + cost[1]
+                    state, total = (marks | more, min(n + 1, most)), (len(data), data)
+                    if state not in after or total < after[state][0]:
+                        after[state] = total, (text, chosen)
+            best = after
+        done = [v for (marks, n), v in best.items() if marks == full and n >= need]
+        if not done:
+            return None
+        _, chosen = min(done, key=lambda v: v[0])
+        out = []
+        while chosen is not None:
+            text, chosen = chosen
+            out.append(text)
+        return out
+
     def _extras(self, shape: _Shape, state: int, known: int, before: int, need: int, must: bool,
                 value: Value) -> list[Text]:
         """`need` undeclared members; `before` members of any kind come earlier."""
@@ -441,7 +524,7 @@ class Completions:
         elif need == 1 and known == 0:
             return self._extra_members(shape, -1, 0, 1, value)
         found = self._extra_members(shape, -1, known, need, value)
-        return [(n, t, True) for n, t, _ in found]
+        return [_text(t, True) for _, t, _ in found]
 
     def _member(self, shape: _Shape, r: int, value: Value) -> Optional[Text]:
         text = value(shape.nodes[r])
@@ -492,8 +575,8 @@ class Completions:
         best = _cheapest((names | frozenset(free[:j]) for _, names in list(best.values())
                           for j in range(min(more, len(free)) + 1)), texts)
         # in document order, ties between linked names are not looked at: the text is a bound then
-        loose = shape.ordered
-        return [({r: (texts[r][0], texts[r][1], loose or texts[r][2]) for r in names}, k)
+        loose = shape.ordered and not self.exact
+        return [({r: _text(texts[r][1], loose or texts[r][2]) for r in names}, k)
                 for k, (_, names) in best.items() if k <= room]
 
     # ---------------------------------------------------------------- keys
@@ -512,21 +595,42 @@ class Completions:
         if names >= 0:
             bits = int.from_bytes(arena.pool("bits")[allowed:allowed + shape.record[sk.O_WORDS]].tobytes(), "little")
             ways = [(r, text) for r, text in self._spellings(names) if bits >> r & 1]
-            if ways and must <= 0 and not shape.needs and not self._pre:
+            if ways and must <= 0 and not (shape.needs or shape.clauses or self._pre):
                 ways = [self._cheapest_name(shape, ways, wanted)]
             for r, text in ways:
                 place = shape.place[r] + 1 if shape.ordered else 0
-                rest = self._rest(obj, seen | 1 << r, place, after, x, None, 0, True)
-                out.append(_cat(_text(text + b'"'), self._colon, self.value(shape.nodes[r]), self._space, rest))
+                for held, node in shape.ways[r] if shape.clauses else ((0, shape.nodes[r]),):
+                    there = seen | 1 << r | (held << shape.held_at if held else 0)
+                    if shape.clauses and self._dead(op, r, x, held):
+                        continue
+                    rest = self._rest(obj, there, place, after, x, None, 0, True)
+                    out.append(_cat(_text(text + b'"'), self._colon, self.value(node), self._space, rest))
         if extra >= 0 and ext:
-            later = must > 0 and self.exact          # the keys to come must differ from this one
-            for node in self._labels(shape):
-                label = 1 if shape.extra_node >= 0 else node
-                for word in self.extras.words(names, extra, state, label, must + 1 if later else 1):
+            later = (must > 0 or shape.clauses > 0) and self.exact   # the keys to come must differ from this one
+            for label, held, node in self._label_ways(shape, op, x):
+                for word in self.extras.words(names, extra, state, label, max(must, 0) + 1 if later else 1):
                     key = json.loads(b'"' + prefix() + word + b'"') if later else None
-                    rest = self._rest(obj, seen, shape.n if shape.ordered else 0, after, x, key, 0, True)
+                    rest = self._rest(obj, seen | held, shape.n if shape.ordered else 0, after, x, key, 0, True)
                     out.append(_cat(_text(word + b'"'), self._colon, self.value(node), self._space, rest))
         return _cat(min(out), self.after(parent))
+
+    def _dead(self, op: int, r: int, x: int, marks: int) -> bool:
+        """Whether an object can't be completed after key `r` (-1: undeclared), its value satisfying clauses `marks`."""
+        after = self.arena.call(sk.stack_call, sk.CALL_OP_ADD, op, r, x, marks)
+        allowed, ext, close = self.arena.pool("ops").reshape(-1, sk.OP_W)[after, 4:7].tolist()
+        words = self._shape(int(self.arena.pool("ops")[after * sk.OP_W])).record[sk.O_WORDS]
+        return not close and not ext and not self.arena.pool("bits")[allowed:allowed + words].any()
+
+    def _label_ways(self, shape: _Shape, op: int, x: int) -> Iterable[tuple[int, int, int]]:
+        """(label, what to add to the keys seen, node) of the ways to write an undeclared key's value at `op`."""
+        if not shape.clauses:
+            for node in self._labels(shape):
+                yield 1 if shape.extra_node >= 0 else node, 0, node
+            return
+        for label, ways in shape.classes:
+            for marks, node in ways:
+                if not self._dead(op, -1, x, marks):
+                    yield label, (marks | (sk.EXTRA_SEEN if shape.ordered else 0)) << shape.held_at, node
 
     def closed(self, c: int) -> Text:
         """What completes a string before context-or-set `c`, its closing quote included."""
@@ -552,11 +656,14 @@ class Completions:
             op, _, parent = self.arena.pool("ctx").reshape(-1, sk.CTX_W)[m, 1:4].tolist()
             obj, seen, _, cnt, x = self._position(op)
             shape = self._shape(obj)
-            if shape.extra_node >= 0 and self.arena.pool("ops")[op * sk.OP_W + sk.P_EXT]:
+            if self.arena.pool("ops")[op * sk.OP_W + sk.P_EXT]:
                 after = cnt + 1 if cnt < shape.record[sk.O_CAP] else cnt
-                rest = self._rest(obj, seen, shape.n if shape.ordered else 0, after, x, None, 0, True)
-                out.append(_cat(_text(b'"'), self._colon, self.value(shape.extra_node), self._space, rest,
-                                self.after(parent)))
+                for label, held, node in self._label_ways(shape, op, x):
+                    if label != 1:        # the label of any string, whatever automaton led there
+                        continue
+                    rest = self._rest(obj, seen | held, shape.n if shape.ordered else 0, after, x, None, 0, True)
+                    out.append(_cat(_text(b'"'), self._colon, self.value(node), self._space, rest,
+                                    self.after(parent)))
         return min(out) if out else None
 
     def _cheapest_name(self, shape: _Shape, ways: list[tuple[int, bytes]], wanted: int) -> tuple[int, bytes]:

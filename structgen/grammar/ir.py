@@ -20,14 +20,17 @@ from typing import Callable, NamedTuple, Optional, Union
 
 from .strings import ANY_STRING, Atom, StrLang
 
-__all__ = ["NumAlt", "NumLang", "ANY_NUMBER", "ArrayAlt", "Extra", "ObjectAlt", "ValueNode",
+__all__ = ["NumAlt", "NumLang", "ANY_NUMBER", "ArrayAlt", "Extra", "Ways", "ObjectAlt", "ValueNode",
            "JsonGrammar", "TextGrammar", "CoverageEntry", "Options"]
 
 Exact = Union[int, Fraction]
 
 
 class NumAlt(NamedTuple):
-    """Numbers in an interval, optionally integers, optionally multiples."""
+    """Numbers in an interval, optionally integers, optionally multiples.
+
+    `not_multiples`, ascending, are steps of which a number is no multiple.
+    """
 
     integer: bool = False
     lo: Optional[Exact] = None
@@ -35,6 +38,7 @@ class NumAlt(NamedTuple):
     hi: Optional[Exact] = None
     hi_open: bool = False
     multiple_of: Optional[Exact] = None
+    not_multiples: tuple[Exact, ...] = ()
 
 
 NumLang = tuple[NumAlt, ...]
@@ -54,6 +58,10 @@ class ArrayAlt(NamedTuple):
     max: Optional[int] = None
 
 
+#: Ways to write the value of a key, as pairs (clauses that it satisfies, a bitset; node).
+Ways = tuple[tuple[int, int], ...]
+
+
 class Extra(NamedTuple):
     """What undeclared keys may be, and what their values are.
 
@@ -61,11 +69,16 @@ class Extra(NamedTuple):
     ``label(bits)`` is the node of its value, or -1 when such a key is not
     allowed.  `size` is the number of distinct allowed keys outside the
     declared names when that is finite and known to matter, else None.
+
+    In an object with clauses `ways` lists, for each class of allowed keys
+    (by its bits), the ways to write their values, at least one; every class
+    listed has infinitely many keys, and `size` is None.
     """
 
     atoms: tuple[Atom, ...]
     label: Callable[[int], int]
     size: Optional[int] = None
+    ways: tuple[tuple[int, Ways], ...] = ()
 
 
 class ObjectAlt(NamedTuple):
@@ -76,6 +89,15 @@ class ObjectAlt(NamedTuple):
     cover it), `required` whether each must be present.  `deps` holds pairs
     (i, (j, ...)): if names[i] is present, so must be each names[j].  `min` and
     `max` count properties of every kind.
+
+    *Clauses* are further conditions, each a disjunction of "this declared key
+    is absent" and "some key has a value of this kind"; all must hold of the
+    whole object.  They are what ``not`` needs.  `clauses` is their number,
+    ``absent[i]`` the bitset of those that the absence of names[i] satisfies,
+    ``ways[i]`` the ways to write its value with the clauses each satisfies:
+    their nodes are disjoint and together make up ``nodes[i]``; empty when its
+    value satisfies none.  An object with clauses has no `deps` (a dependency
+    is a clause too).
     """
 
     names: tuple[str, ...] = ()
@@ -85,6 +107,9 @@ class ObjectAlt(NamedTuple):
     min: int = 0
     max: Optional[int] = None
     deps: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    clauses: int = 0
+    absent: tuple[int, ...] = ()
+    ways: tuple[Ways, ...] = ()
 
 
 class ValueNode(NamedTuple):
@@ -137,6 +162,8 @@ class JsonGrammar:
     coverage: list[CoverageEntry]
     #: is ``1.0`` an integer (draft 6 and later)?
     float_integers: bool = True
+    #: may an object want an undeclared key for the sake of a clause?
+    open_clauses: bool = False
 
     def __init__(self, options: Options = Options()):
         self.options = options

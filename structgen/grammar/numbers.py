@@ -16,13 +16,19 @@ from math import gcd
 from typing import Iterable, Optional, Union
 
 from ..errors import LimitError, SchemaError
-from .ir import Exact, NumAlt, NumLang
+from .ir import ANY_NUMBER, Exact, NumAlt, NumLang
 
 __all__ = ["exact_number", "constant", "normalize", "number_empty", "number_contains",
-           "intersect_numbers", "intersect_number_langs", "numbers_disjoint", "simplify", "MAX_DIGITS"]
+           "intersect_numbers", "intersect_number_langs", "numbers_disjoint", "simplify", "complement_numbers",
+           "MAX_DIGITS"]
 
 #: Longest number, in digits, that a schema may hold.
 MAX_DIGITS = 4000
+
+#: Alternatives of a complement.
+MAX_ALTERNATIVES = 2_000
+#: Values skipped, at most, to find one that no excluded step divides.
+_MAX_SEARCH = 10_000
 
 _SPELLING = re.compile(r"(-?)(0|[1-9]\d*)(?:\.(\d+))?(?:[eE]([+-]?\d+))?\Z", re.ASCII)
 
@@ -107,20 +113,56 @@ def _lcm(a: Exact, b: Exact) -> Exact:
     return num if den == 1 else _lower(Fraction(num, den))
 
 
+def _grid(m: Exact) -> Exact:
+    """The step whose multiples are the decimals among the multiples of `m`."""
+    if type(m) is int:
+        return m
+    q = _decimal_part(m.denominator)       # of p/(q*r), r coprime to 10: those of p/q
+    return m.numerator if q == 1 else Fraction(m.numerator, q)
+
+
 def _step(alt: NumAlt) -> Optional[Exact]:
     """The grid spacing of an alternative, None where it is dense."""
     m = alt.multiple_of
     if m is None:
         return 1 if alt.integer else None
-    if type(m) is not int:
-        # multiples of p/(q*r), r coprime to 10, that are decimals: those of p/q
-        q = _decimal_part(m.denominator)
-        m = m.numerator if q == 1 else Fraction(m.numerator, q)
+    m = _grid(m)
     return _lcm(1, m) if alt.integer and type(m) is not int else m
 
 
 def _is_decimal(x: Exact) -> bool:
     return type(x) is int or _decimal_part(x.denominator) == x.denominator
+
+
+def _unhit(lo: Optional[Exact], hi: Optional[Exact], step: Exact,
+           excluded: tuple[Exact, ...]) -> Optional[tuple[Optional[Exact], Optional[Exact], tuple[Exact, ...]]]:
+    """Bounds moved to the first and last multiple of `step` that is no multiple of `excluded`.
+
+    Also what of `excluded` still matters; None when nothing is left.  The
+    multiples of e among those of `step` are every (lcm / step)-th.
+    """
+    periods = sorted({q for q in (_lower(Fraction(_lcm(e, step)) / step) for e in excluded)})
+    kept = tuple(q for i, q in enumerate(periods) if not any(q % p == 0 for p in periods[:i]))
+    if kept and kept[0] == 1:
+        return None
+    a, b = None if lo is None else int(lo / step), None if hi is None else int(hi / step)
+    for k in range(_MAX_SEARCH):
+        if a is not None and (b is None or a <= b) and any(a % q == 0 for q in kept):
+            a += 1
+        elif b is not None and (a is None or a <= b) and any(b % q == 0 for q in kept):
+            b -= 1
+        else:
+            break
+    else:
+        raise LimitError("too many values are excluded between two bounds", place="multipleOf under not",
+                         limit=_MAX_SEARCH)
+    if a is not None and b is not None:
+        if a > b:
+            return None
+        kept = tuple(q for q in kept if (a - 1) // q != b // q)     # those with a multiple in between
+    scaled = tuple(sorted(_lower(Fraction(q * step)) for q in kept))
+    return (None if a is None else _lower(Fraction(a * step)), None if b is None else _lower(Fraction(b * step)),
+            scaled)
 
 
 def normalize(alt: NumAlt) -> Optional[NumAlt]:
@@ -129,12 +171,14 @@ def normalize(alt: NumAlt) -> Optional[NumAlt]:
     Examples
     --------
     >>> normalize(NumAlt(integer=True, lo=0, lo_open=True, hi=Fraction(7, 2)))
-    NumAlt(integer=True, lo=1, lo_open=False, hi=3, hi_open=False, multiple_of=None)
+    NumAlt(integer=True, lo=1, lo_open=False, hi=3, hi_open=False, multiple_of=None, not_multiples=())
     >>> normalize(NumAlt(lo=1, hi=9, multiple_of=10)) is None
     True
     """
-    integer, lo, lo_open, hi, hi_open, m = alt
+    integer, lo, lo_open, hi, hi_open, m, excluded = alt
     step = _step(alt)
+    if excluded:
+        excluded = tuple(sorted({_grid(e) for e in excluded}))
     if step is None:
         if lo is None:
             lo_open = False
@@ -148,7 +192,11 @@ def normalize(alt: NumAlt) -> Optional[NumAlt]:
             hi_open = hi_open or not _is_decimal(hi)
         if lo is not None and hi is not None and (lo > hi or lo == hi and (lo_open or hi_open)):
             return None
-        return NumAlt(False, lo, lo_open, hi, hi_open, None)
+        if excluded:
+            if lo is not None and lo == hi:
+                return None if any(lo % e == 0 for e in excluded) else NumAlt(False, lo, False, hi, False, None)
+            excluded = tuple(e for i, e in enumerate(excluded) if not any(e % f == 0 for f in excluded[:i]))
+        return NumAlt(False, lo, lo_open, hi, hi_open, None, excluded)
     if lo is not None:
         k = -(-lo // step)
         if lo_open and k * step == lo:
@@ -161,7 +209,12 @@ def normalize(alt: NumAlt) -> Optional[NumAlt]:
         hi = _lower(k * step)
     if lo is not None and hi is not None and lo > hi:
         return None
-    return NumAlt(integer, lo, False, hi, False, None if integer and step == 1 else step)
+    if excluded:
+        left = _unhit(lo, hi, step, excluded)
+        if left is None:
+            return None
+        lo, hi, excluded = left
+    return NumAlt(integer, lo, False, hi, False, None if integer and step == 1 else step, excluded)
 
 
 def _is_alt(x) -> bool:
@@ -185,12 +238,14 @@ def number_contains(lang: Union[NumLang, NumAlt], value: Exact) -> bool:
     """Whether `value` is in `lang`."""
     if not _is_alt(lang):
         return any(number_contains(alt, value) for alt in lang)
-    integer, lo, lo_open, hi, hi_open, m = lang
+    integer, lo, lo_open, hi, hi_open, m, excluded = lang
     if lo is not None and (value < lo or lo_open and value == lo):
         return False
     if hi is not None and (value > hi or hi_open and value == hi):
         return False
     if integer and type(value) is not int and value.denominator != 1:
+        return False
+    if excluded and any(value % e == 0 for e in excluded):
         return False
     return m is None or value % m == 0
 
@@ -201,7 +256,7 @@ def intersect_numbers(a: NumAlt, b: NumAlt) -> Optional[NumAlt]:
     Examples
     --------
     >>> intersect_numbers(NumAlt(lo=1, multiple_of=4), NumAlt(integer=True, multiple_of=Fraction(5, 2)))
-    NumAlt(integer=True, lo=20, lo_open=False, hi=None, hi_open=False, multiple_of=20)
+    NumAlt(integer=True, lo=20, lo_open=False, hi=None, hi_open=False, multiple_of=20, not_multiples=())
     """
     lo, lo_open = a.lo, a.lo_open
     if b.lo is not None and (lo is None or b.lo > lo or b.lo == lo and b.lo_open):
@@ -212,7 +267,7 @@ def intersect_numbers(a: NumAlt, b: NumAlt) -> Optional[NumAlt]:
     m = a.multiple_of
     if b.multiple_of is not None:
         m = b.multiple_of if m is None else _lcm(m, b.multiple_of)
-    return normalize(NumAlt(a.integer or b.integer, lo, lo_open, hi, hi_open, m))
+    return normalize(NumAlt(a.integer or b.integer, lo, lo_open, hi, hi_open, m, a.not_multiples + b.not_multiples))
 
 
 def _is_point(alt: NumAlt) -> bool:
@@ -226,7 +281,7 @@ def _split(lang: NumLang) -> tuple[dict[Exact, bool], list[NumAlt]]:
     for alt in lang:
         # the constants of an enum, in one step
         if not (alt.lo is alt.hi and type(alt.lo) is int and alt.multiple_of is None
-                and not (alt.lo_open or alt.hi_open)):
+                and not (alt.lo_open or alt.hi_open or alt.not_multiples)):
             alt = normalize(alt)
             if alt is None:
                 continue
@@ -254,7 +309,7 @@ def simplify(lang: Iterable[NumAlt]) -> NumLang:
 
 def _covers(big: NumAlt, small: NumAlt) -> bool:
     """Sufficient test for inclusion, canonical and distinct alternatives."""
-    if big.integer > small.integer:
+    if big.integer > small.integer or not set(big.not_multiples) <= set(small.not_multiples):
         return False
     step, fine = _step(small), _step(big)
     if fine is not None and (step is None or step % fine != 0):
@@ -272,8 +327,8 @@ def intersect_number_langs(a: NumLang, b: NumLang) -> NumLang:
     Examples
     --------
     >>> intersect_number_langs(tuple(map(constant, range(9))), (NumAlt(lo=3, multiple_of=4),))
-    (NumAlt(integer=False, lo=4, lo_open=False, hi=4, hi_open=False, multiple_of=None), \
-NumAlt(integer=False, lo=8, lo_open=False, hi=8, hi_open=False, multiple_of=None))
+    (NumAlt(integer=False, lo=4, lo_open=False, hi=4, hi_open=False, multiple_of=None, not_multiples=()), \
+NumAlt(integer=False, lo=8, lo_open=False, hi=8, hi_open=False, multiple_of=None, not_multiples=()))
     """
     pa, ra = _split(a)
     pb, rb = _split(b)
@@ -306,3 +361,31 @@ def numbers_disjoint(a: Union[NumLang, NumAlt], b: Union[NumLang, NumAlt]) -> bo
     True
     """
     return not intersect_number_langs((a,) if _is_alt(a) else a, (b,) if _is_alt(b) else b)
+
+
+def complement_numbers(lang: NumLang) -> NumLang:
+    """The numbers that are not in `lang` (integers by value: ``1.0`` is one).
+
+    Examples
+    --------
+    >>> complement_numbers((NumAlt(lo=0, multiple_of=2),))
+    (NumAlt(integer=False, lo=None, lo_open=False, hi=0, hi_open=True, multiple_of=None, not_multiples=()), \
+NumAlt(integer=False, lo=None, lo_open=False, hi=None, hi_open=False, multiple_of=None, not_multiples=(2,)))
+    """
+    out: NumLang = ANY_NUMBER
+    points, rest = _split(lang)
+    for alt in [constant(value) for value in points] + rest:
+        others = []
+        if alt.lo is not None:
+            others.append(NumAlt(hi=alt.lo, hi_open=not alt.lo_open))
+        if alt.hi is not None:
+            others.append(NumAlt(lo=alt.hi, lo_open=not alt.hi_open))
+        step = _step(alt)
+        if step is not None and (alt.lo is None or alt.lo != alt.hi):
+            others.append(NumAlt(not_multiples=(step,)))
+        others += [NumAlt(multiple_of=e) for e in alt.not_multiples]
+        out = simplify(intersect_number_langs(out, tuple(others)))
+        if len(out) > MAX_ALTERNATIVES:
+            raise LimitError("the complement of a union of number ranges is too large", place="numbers under not",
+                             limit=MAX_ALTERNATIVES)
+    return out

@@ -241,26 +241,38 @@ class Configurations:
             return
         if not machine.accepts(state):
             return
-        frame, node = self._with_key(rest[-1], text, machine.bits(state))
-        colon = rest[:-1] + (frame, ("colon", node))
-        yield self._gap(colon, b)
+        for frame, node in self._with_key(rest[-1], text, machine.bits(state)):
+            if self._can_finish(frame):
+                yield self._gap(rest[:-1] + (frame, ("colon", node)), b)
 
     def _in_colon(self, rest, top, b):
         if b == ord(":"):
             yield self._gap(rest + (("value", top[1]),), b)
 
-    def _with_key(self, frame: tuple, text: str, bits: int) -> tuple[tuple, int]:
-        """The object frame once key `text` is there, and the node of its value (-1: not allowed)."""
+    def _with_key(self, frame: tuple, text: str, bits: int) -> list[tuple[tuple, int]]:
+        """The object frame once key `text` is there, and the node of its value; in every way there is.
+
+        Clause number j that holds whatever follows is written -1 - j in `seen`.
+        """
         _, alt, seen, last, extras, _ = frame
         if text in alt.names:
             i = alt.names.index(text)
-            if i in seen or (self.options.order == "schema" and i <= last):
-                return frame, -1
-            return ("obj", alt, seen | {i}, i, extras, "after"), alt.nodes[i]
-        if alt.extra is None or text in extras:
-            return frame, -1
-        # In schema order nothing that is declared comes after an undeclared key.
-        return ("obj", alt, seen, len(alt.names), extras | {text}, "after"), alt.extra.label(bits)
+            if i in seen or alt.nodes[i] < 0 or (self.options.order == "schema" and i <= last):
+                return []
+            after, seen = i, seen | {i}
+            ways = alt.ways[i] if alt.clauses else ()
+            node = alt.nodes[i]
+        else:
+            if alt.extra is None or text in extras:
+                return []
+            # In schema order nothing that is declared comes after an undeclared key.
+            after, extras = len(alt.names), extras | {text}
+            ways = dict(alt.extra.ways).get(bits, ())
+            node = alt.extra.label(bits)
+            if node < 0:
+                return []
+        return [(("obj", alt, seen | {-1 - j for j in range(alt.clauses) if marks >> j & 1}, after, extras, "after"),
+                 way) for marks, way in ways or ((0, node),)]
 
     def _key_machine(self, frame: tuple) -> KeyMachine:
         """The machine of the next key: it accepts a key after which the object can be completed."""
@@ -274,8 +286,7 @@ class Configurations:
         def verdict(word: Optional[bytes], bits: int) -> bool:
             # A key that is no special word is new; "\0new" only stands for it in the count.
             text = words[word] if word is not None else "\0new"
-            after, node = self._with_key(frame, text, bits)
-            return node >= 0 and self._can_finish(after)
+            return any(self._can_finish(after) for after, _ in self._with_key(frame, text, bits))
 
         machine = KeyMachine(frozenset(words), alt.extra.atoms if alt.extra else (), verdict)
         self._keys[key] = machine
@@ -285,8 +296,10 @@ class Configurations:
     def _complete(frame: tuple) -> bool:
         """May this object be closed now?"""
         _, alt, seen, _, extras, _ = frame
-        n = len(seen) + len(extras)
+        n = sum(i >= 0 for i in seen) + len(extras)
         return (all(i in seen for i, r in enumerate(alt.required) if r)
+                and all(-1 - j in seen or any(alt.absent[i] >> j & 1 and i not in seen for i in range(len(alt.names)))
+                        for j in range(alt.clauses))
                 and all(i not in seen or all(j in seen for j in js) for i, js in alt.deps)
                 and n >= alt.min and (alt.max is None or n <= alt.max))
 
@@ -302,6 +315,8 @@ class Configurations:
         needed = {i for i, r in enumerate(alt.required) if r and i not in seen}
         if not needed <= set(free):
             return False
+        if alt.clauses:
+            return self._can_satisfy(frame, free, needed)
         linked = {i for i, js in alt.deps for i in (i, *js)}
         optional = [i for i in free if i not in needed]
         choices = [i for i in optional if i in linked]
@@ -325,3 +340,29 @@ class Configurations:
                 if more is None or least + others + more >= alt.min:
                     return True
         return False
+
+    @staticmethod
+    def _can_satisfy(frame: tuple, free: list[int], needed: set[int]) -> bool:
+        """`_can_finish` for an object with clauses: what every set of further keys can satisfy, and their number."""
+        _, alt, seen, _, extras, _ = frame
+        held = sum(1 << j for j in range(alt.clauses) if -1 - j in seen)
+        reached = {(held, sum(i >= 0 for i in seen) + len(extras))}
+        for i in range(len(alt.names)):
+            after = set()
+            for marks, n in reached:
+                if i in seen:
+                    after.add((marks, n))
+                    continue
+                if i not in needed:
+                    after.add((marks | alt.absent[i], n))
+                if i in free:
+                    after |= {(marks | more, n + 1) for more, _ in alt.ways[i] or ((0, 0),)}
+            reached = after
+            if len(reached) > MAX_SUBSETS:
+                raise LimitError("too many clauses", place="reference objects", limit=MAX_SUBSETS)
+        if alt.extra is not None:
+            kinds = {marks for _, ways in alt.extra.ways for marks, _ in ways}
+            for _ in range(alt.clauses + alt.min):      # more can change nothing
+                reached |= {(marks | more, n + 1) for marks, n in reached for more in kinds}
+        whole = (1 << alt.clauses) - 1
+        return any(marks == whole and n >= alt.min and (alt.max is None or n <= alt.max) for marks, n in reached)

@@ -32,7 +32,7 @@ from ..automata.stack_kernels import (
     TRIE_BASE, lexeme_label, mix, need, next_bytes, np_empty, piece_label, piece_step, plain_byte, popcount, trie_position, projection, put_slot, size_of, stack_call, st32, st64)
 
 #: sha256 of the kernel files compiled into this one (see automata/stack_kernels.py).
-DEPENDS_ON = "4efc3206361b61fef4feabeca3cddd9db9ea1eb7eafe514ac28f43fbe8ea7b03"
+DEPENDS_ON = "234357879f81210510807df91a204d1ca171bca6558b63f8fc79be93e880354b"
 
 # ---- slots of the block that belong to masks
 (TRIE, TRIE_FIRST, TRIE_TOKENS, TRIE_TOKEN,

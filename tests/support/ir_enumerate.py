@@ -105,7 +105,22 @@ def texts(grammar: JsonGrammar, universe: list[str], depth: int = 4) -> set[str]
                 if any(alt.names[i] in chosen and any(alt.names[j] not in chosen for j in js)
                        for i, js in alt.deps):
                     continue
-                values = {k: value(keys[k], depth - 1) for k in chosen}
+                held = [{w: 0 for w in value(keys[k], depth - 1)} for k in chosen]
+                if alt.clauses:
+                    for k, words in zip(chosen, held):
+                        if k in alt.names:
+                            ways = alt.ways[alt.names.index(k)]
+                        else:
+                            bits = sum(1 << j for j, a in enumerate(alt.extra.atoms) if matches_atom(a, k))
+                            ways = dict(alt.extra.ways)[bits]
+                        for marks, node in ways:
+                            for w in value(node, depth - 1):
+                                assert w in words, "a way is no part of the node of its key"
+                                words[w] |= marks
+                away = 0
+                for name, marks in zip(alt.names, alt.absent):
+                    away |= marks if name not in chosen else 0
+                values = dict(zip(chosen, held))
                 for order in permutations(chosen):
                     if grammar.options.order == "schema":
                         # declared names in their order, then the others in any order
@@ -113,6 +128,11 @@ def texts(grammar: JsonGrammar, universe: list[str], depth: int = 4) -> set[str]
                         if ranks != sorted(ranks):
                             continue
                     for vs in product(*(values[k] for k in order)):
+                        marks = away
+                        for k, v in zip(order, vs):
+                            marks |= values[k][v]
+                        if marks != (1 << alt.clauses) - 1:
+                            continue
                         yield "{" + ",".join(quote(k) + ":" + v for k, v in zip(order, vs)) + "}"
 
     return set(value(grammar.root, depth))

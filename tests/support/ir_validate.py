@@ -54,6 +54,8 @@ def number_in(lang, value, float_integers, spelled_as_integer):
             continue
         if alt.multiple_of is not None and (value / Fraction(alt.multiple_of)).denominator != 1:
             continue
+        if any((value / Fraction(step)).denominator == 1 for step in alt.not_multiples):
+            continue
         return True
     return False
 
@@ -94,14 +96,25 @@ def object_in(grammar, alt, value):
     for i, needs in alt.deps:
         if alt.names[i] in value and any(alt.names[j] not in value for j in needs):
             return False
+    held = 0
+    for name, marks in zip(alt.names, alt.absent):
+        held |= marks if name not in value else 0
     for name, item in value.items():
+        ways = ()
         if name in index:
             node = alt.nodes[index[name]]
+            ways = alt.ways[index[name]] if alt.clauses else ()
         elif alt.extra is None:
             return False
         else:
             bits = sum(1 << k for k, atom in enumerate(alt.extra.atoms) if atom_matches(atom, name))
             node = alt.extra.label(bits)
+            if node >= 0:
+                ways = dict(alt.extra.ways)[bits] if alt.clauses else ()
         if not accepts(grammar, node, item):
             return False
-    return True
+        if ways:
+            taken = [marks for marks, way in ways if accepts(grammar, way, item)]
+            assert len(taken) == 1, "the ways to write a value are disjoint, and together its node"
+            held |= taken[0]
+    return held == (1 << alt.clauses) - 1

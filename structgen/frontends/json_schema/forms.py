@@ -14,7 +14,7 @@ its schemas a key meets depends on its own group only.
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional, Union
 
 from ...errors import LimitError
 from ...grammar.ir import ANY_NUMBER, NumAlt, NumLang
@@ -22,8 +22,8 @@ from ...grammar.numbers import intersect_number_langs, simplify
 from ...grammar.strings import ANY_STRING, Pattern, StrLang, intersect, union
 
 __all__ = ["ANY", "NONE", "NULL", "BOOL", "NUM", "INT", "STR", "ARR", "OBJ", "ALL_TYPES", "Layer", "ArrForm",
-           "ObjForm", "Form", "ANY_ARRAYS", "ANY_OBJECTS", "ANY_FORM", "NO_FORM", "INTEGERS", "type_form",
-           "meet", "join", "live_types", "MAX_ALTERNATIVES"]
+           "Some", "Clause", "ObjForm", "Form", "ANY_ARRAYS", "ANY_OBJECTS", "ANY_FORM", "NO_FORM", "INTEGERS",
+           "type_form", "meet", "join", "live_types", "MAX_ALTERNATIVES"]
 
 #: node numbers with a fixed meaning: any value, no value
 ANY, NONE = 0, -1
@@ -67,8 +67,24 @@ class ArrForm(NamedTuple):
     marks: frozenset = frozenset()
 
 
+class Some(NamedTuple):
+    """"Some key has such a value": a key in `lang`, as a string in node `keys`, with a value in `node`."""
+
+    lang: StrLang
+    node: int
+    keys: int = ANY
+
+
+#: A disjunction of "this key is absent" (a name) and :class:`Some`.
+Clause = tuple[Union[str, Some], ...]
+
+
 class ObjForm(NamedTuple):
-    """An object alternative; `keynames` are nodes that every key, as a string, is in.
+    """An object alternative.
+
+    `keynames` are nodes that every key, as a string, is in.  `every` says of
+    all keys in a language that their values are in a node, and `clauses` are
+    disjunctions that all hold: the two are what complements need.
 
     `marks` is used by :mod:`.evaluated` alone.
     """
@@ -80,6 +96,8 @@ class ObjForm(NamedTuple):
     deps: tuple[tuple[str, tuple[str, ...]], ...] = ()
     keynames: tuple[int, ...] = ()
     marks: frozenset = frozenset()
+    every: tuple[tuple[StrLang, int], ...] = ()
+    clauses: tuple[Clause, ...] = ()
 
 
 class Form(NamedTuple):
@@ -111,7 +129,7 @@ def type_form(mask: int) -> Form:
     Examples
     --------
     >>> type_form(NULL | INT).number
-    (NumAlt(integer=True, lo=None, lo_open=False, hi=None, hi_open=False, multiple_of=None),)
+    (NumAlt(integer=True, lo=None, lo_open=False, hi=None, hi_open=False, multiple_of=None, not_multiples=()),)
     """
     form = _TYPE_FORMS.get(mask)
     if form is None:
@@ -164,7 +182,7 @@ def _meet_objects(a: ObjForm, b: ObjForm) -> Optional[ObjForm]:
             if layer.props.get(name) == NONE:
                 return None
     return ObjForm(layers, required, lo, hi, _unique(a.deps + b.deps), _unique(a.keynames + b.keynames),
-                   a.marks | b.marks)
+                   a.marks | b.marks, _unique(a.every + b.every), _unique(a.clauses + b.clauses))
 
 
 def _product(xs: tuple, ys: tuple, merge: Callable) -> tuple:

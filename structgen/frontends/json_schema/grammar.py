@@ -17,7 +17,7 @@ from ...grammar.ir import ArrayAlt, CoverageEntry, Extra, JsonGrammar, Options, 
 from .coverage import coverage_of
 from .documents import Documents, DynamicScope, Site, pointer_of
 from .forms import ANY, NONE, ArrForm, live_types
-from .objects import object_alt
+from .clauses import object_alts
 from .oneof import prove_disjoint
 from .satisfy import Satisfiability
 from .strlang import refine
@@ -95,7 +95,10 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
                 if form.string:
                     refine(form.string)     # what cannot be decided is an error here, not later
                 for obj in form.objects:
-                    if obj.keynames or obj.deps or obj.layers and any([layer.patterns for layer in obj.layers]):
+                    if obj.clauses:
+                        self._some_refused = True     # nodes of parts of values appear later: look at all of them
+                    if (obj.keynames or obj.deps or obj.clauses or obj.every
+                            or obj.layers and any([layer.patterns for layer in obj.layers])):
                         self._hard.append(i)
                         break
                 i += 1
@@ -130,7 +133,10 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
             found = [k for alt in node.arrays for k in alt.prefix + (alt.items,)]
             for alt in node.objects:
                 found += alt.nodes
-                if alt.extra is not None:
+                found += [k for ways in alt.ways for _, k in ways]
+                if alt.clauses and alt.extra is not None:
+                    found += [k for _, ways in alt.extra.ways for _, k in ways]
+                elif alt.extra is not None:
                     n = len(alt.extra.atoms)
                     found += map(alt.extra.label, range(1 << n) if n <= 8 else [0] + [1 << k for k in range(n)])
             for k in found:
@@ -166,9 +172,7 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
                 arrays.append(alt)
         objects = []
         for obj in form.objects:
-            alt = object_alt(self, obj)
-            if alt is not None:
-                objects.append(alt)
+            objects += object_alts(self, obj)
         return ValueNode(form.null, form.true, form.false, form.number,
                          refine(form.string) if form.string else (),
                          tuple(arrays) if len(arrays) < 2 else tuple(dict.fromkeys(arrays)),

@@ -1,10 +1,11 @@
 """Complements of forms, where a form can say them.
 
-A negated constraint is again a union of alternatives as long as it does not
-speak of "some key of a class" or "some item": those need other atoms than the
-intermediate representation has.  :func:`negate` gives the complement and the
-types for which it has no form; there the result allows everything, so the
-caller must refuse (or show that these types cannot occur).
+The complement of an object alternative is one alternative with a clause: some
+required key is absent, or some key has a value that is not allowed (see
+:mod:`.clauses`); so a conjunction of complements does not multiply out.
+:func:`negate` gives the complement and the types for which it has no form;
+there the result allows everything, so the caller must refuse (or show that
+these types cannot occur).
 
 The complement of a child is a node of its own, made on first use, so
 recursion through ``not`` is as good as any other.
@@ -16,12 +17,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from ...errors import LimitError
-from ...grammar.ir import ANY_NUMBER, NumAlt, NumLang
-from ...grammar.numbers import intersect_number_langs
-from ...grammar.strings import ANY_STRING, Pattern, StrLang, complement
+from ...grammar.ir import ANY_NUMBER, NumLang
+from ...grammar.numbers import complement_numbers
+from ...grammar.strings import ANY_STRING, Literals, Pattern, StrLang, atom_lang, complement, literal_lang
 from .documents import Site
 from .forms import (ANY, ANY_ARRAYS, ANY_FORM, ANY_OBJECTS, ARR, BOOL, NONE, NULL, NUM, OBJ, STR, ArrForm, Form,
-                    Layer, ObjForm, join, live_types, meet)
+                    Layer, ObjForm, Some, join, live_types, meet)
 
 if TYPE_CHECKING:
     from .grammar import SchemaGrammar
@@ -85,17 +86,12 @@ def _is_subset(name: str) -> bool:
 
 
 def _numbers(g: "SchemaGrammar", lang: NumLang) -> Optional[NumLang]:
-    out = ANY_NUMBER
-    for alt in lang:
-        if alt.multiple_of is not None or alt.integer and (alt.lo is None or alt.lo != alt.hi or not g.float_integers):
-            return None
-        rest = []
-        if alt.lo is not None:
-            rest.append(NumAlt(False, None, False, alt.lo, not alt.lo_open))
-        if alt.hi is not None:
-            rest.append(NumAlt(False, alt.hi, not alt.hi_open, None, False))
-        out = intersect_number_langs(out, tuple(rest))
-    return out
+    if not g.float_integers and any(alt.integer and (alt.lo is None or alt.lo != alt.hi) for alt in lang):
+        return None          # in draft 4 it depends on the spelling whether 1.0 is an integer
+    try:
+        return complement_numbers(lang)
+    except LimitError:
+        return None
 
 
 def _all(g: "SchemaGrammar", unions: list[Optional[tuple]], kind: int) -> Optional[tuple]:
@@ -133,11 +129,8 @@ def _array(g: "SchemaGrammar", alt: ArrForm, keyword: str, site: Site) -> Option
 
 
 def _object(g: "SchemaGrammar", alt: ObjForm, keyword: str, site: Site) -> Optional[tuple]:
-    if alt.keynames:
-        return None
     out: dict[ObjForm, None] = {}
-    for name in alt.required:
-        out[ObjForm((g.absent(name),))] = None
+    literals: dict = dict.fromkeys(alt.required)
     if alt.min > len(alt.required) or alt.min and not alt.required:
         out[ObjForm(max=alt.min - 1)] = None
     if alt.max is not None:
@@ -145,13 +138,46 @@ def _object(g: "SchemaGrammar", alt: ObjForm, keyword: str, site: Site) -> Optio
     for name, needs in alt.deps:
         for need in needs:
             out[ObjForm((g.absent(need),), (name,))] = None
+
+    def some(lang: StrLang, node: int) -> None:
+        node = g.complement(node, keyword, site)
+        if node != NONE:
+            literals[Some(lang, node)] = None
+
     for layer in alt.layers:
-        if layer.additional != ANY or any(node != ANY for _, node in layer.patterns):
-            return None
         for name, node in layer.props.items():
-            node = g.complement(node, keyword, site)
-            if node != NONE:
-                out[ObjForm((Layer({name: node}),) if node != ANY else (), (name,))] = None
+            some(literal_lang([name]), node)
+        for pattern, node in layer.patterns:
+            some(atom_lang(pattern), node)
+        rest = tuple((pattern, False) for pattern, _ in layer.patterns)
+        if layer.props:
+            rest += ((Literals(tuple(sorted(layer.props))), False),)
+        some((rest,), layer.additional)
+    for lang, node in alt.every:
+        some(lang, node)
+    for node in alt.keynames:
+        node = g.complement(node, keyword, site)
+        if node != NONE:
+            literals[Some(ANY_STRING, ANY, node)] = None
+    for clause in alt.clauses:
+        required = tuple(lit for lit in clause if type(lit) is str)
+        others = [lit for lit in clause if type(lit) is not str]
+        out[ObjForm((), required, keynames=tuple(g.complement(lit.keys, keyword, site) for lit in others if lit.keys),
+                    every=tuple((lit.lang, g.complement(lit.node, keyword, site)) for lit in others
+                                if not lit.keys))] = None
+    if len(literals) == 1:
+        (lit,) = literals
+        if type(lit) is str:
+            out[ObjForm((g.absent(lit),))] = None
+            return tuple(out)
+        if type(lit) is Some and len(lit.lang) == 1 and len(lit.lang[0]) == 1 and lit.keys == ANY:
+            ((atom, positive),) = lit.lang[0]
+            if positive and type(atom) is Literals and len(atom.words) == 1:
+                name = atom.words[0]
+                out[ObjForm((Layer({name: lit.node}),) if lit.node != ANY else (), (name,))] = None
+                return tuple(out)
+    if literals:
+        out[ObjForm(clauses=(tuple(literals),))] = None
     return tuple(out)
 
 

@@ -165,6 +165,9 @@ class NodeTable:
             return NONE
         found = self._pairs.get((a, b))
         if found is None:
+            if self._complements and self._clash(a, b):
+                self._pairs[a, b] = NONE
+                return NONE
             sites = tuple(dict.fromkeys(self._sites[a] + self._sites[b]))
             found = self._ids.get(sites)
             if found is None:
@@ -172,6 +175,12 @@ class NodeTable:
                 self._ids[sites] = found
             self._pairs[a, b] = found
         return found
+
+    def _clash(self, a: int, b: int) -> bool:
+        """Whether one of the conjuncts is plainly the complement of another, or of several of the others."""
+        sites = {*self._sites[a], *self._sites[b]}
+        of = [self._sites[site.schema.node] for site in sites if type(site.schema) is Complement]
+        return any(conjuncts and sites.issuperset(conjuncts) for conjuncts in of)
 
     def absent(self, name: str) -> Layer:
         """The group of keywords that forbids one key; one object for each name."""
@@ -190,6 +199,14 @@ class NodeTable:
             self._sites[found][0].node = found
             self._complements[node] = found
             self._complements[found] = node
+        return found
+
+    def negated(self, node: int) -> int:
+        """The complement of a node that is a complement or has one."""
+        found = self._complements.get(node)
+        if found is None:
+            site = self._sites[node][0]
+            found = self.complement(node, "not", site)
         return found
 
     def dead(self, obj: ObjForm) -> bool:

@@ -20,7 +20,7 @@ from .strlang import contains, count_words, is_infinite, matches, words
 if TYPE_CHECKING:
     from .grammar import SchemaGrammar
 
-__all__ = ["key_node", "object_satisfiable", "object_alt", "MAX_FINITE_KEYS"]
+__all__ = ["key_node", "key_language", "object_satisfiable", "object_alt", "MAX_FINITE_KEYS"]
 
 #: so many undeclared keys, at most, are turned into declared ones
 MAX_FINITE_KEYS = 256
@@ -40,10 +40,14 @@ def key_node(g: "SchemaGrammar", obj: ObjForm, name: str) -> int:
             here = layer.additional
         if here != ANY:
             node = g.conj(node, here)
+    for lang, here in obj.every:
+        if contains(lang, name):
+            node = g.conj(node, here)
     return node
 
 
-def _key_language(g: "SchemaGrammar", obj: ObjForm) -> StrLang:
+def key_language(g: "SchemaGrammar", obj: ObjForm) -> StrLang:
+    """The keys that ``propertyNames`` allows."""
     lang = ANY_STRING
     for node in obj.keynames:
         lang = intersect(lang, g.form(node).string)
@@ -54,9 +58,13 @@ def object_satisfiable(g: "SchemaGrammar", obj: ObjForm) -> bool:
     """Whether the alternative has a value."""
     required = obj.required
     least = obj.min
+    if obj.clauses:
+        from .clauses import object_alts
+        return bool(object_alts(g, obj))
     if not required and not least:
         return True
-    if obj.deps or obj.keynames or least > len(required) or obj.max is not None and obj.max < len(required):
+    if (obj.deps or obj.keynames or obj.every or least > len(required)
+            or obj.max is not None and obj.max < len(required)):
         return object_alt(g, obj) is not None
     good = True
     layers = obj.layers
@@ -78,14 +86,18 @@ def _spellable(name: str) -> bool:
     return name.isascii() or not any("\ud800" <= c <= "\udfff" for c in name)
 
 
-def object_alt(g: "SchemaGrammar", obj: ObjForm) -> Optional[ObjectAlt]:
-    """The alternative with its children settled; None when it has no value."""
+def object_alt(g: "SchemaGrammar", obj: ObjForm, declare: tuple[str, ...] = ()) -> Optional[ObjectAlt]:
+    """The alternative with its children settled; None when it has no value.
+
+    Clauses are left out.  `declare` are names to list even where no keyword does.
+    """
     layers = obj.layers
     closed = g.options.extra == "closed"
     names: list[str] = []
     nodes: list[int] = []
     required = obj.required
-    if not obj.deps and not obj.keynames and (not layers or len(layers) == 1 and not layers[0].patterns):
+    if not obj.deps and not obj.keynames and not obj.every and not declare and (
+            not layers or len(layers) == 1 and not layers[0].patterns):
         # the usual object: one group of keywords, nothing that relates keys
         additional, props = (layers[0].additional, layers[0].props) if layers else (ANY, {})
         same, sats = g._same, g._sats
@@ -101,7 +113,7 @@ def object_alt(g: "SchemaGrammar", obj: ObjForm) -> Optional[ObjectAlt]:
         if closed and props and not layers[0].explicit:
             extra = None
     else:
-        lang = _key_language(g, obj)
+        lang = key_language(g, obj)
         order: dict[str, None] = {}
         for layer in layers:
             order.update(dict.fromkeys(layer.props))
@@ -109,6 +121,7 @@ def object_alt(g: "SchemaGrammar", obj: ObjForm) -> Optional[ObjectAlt]:
         for name, needs in obj.deps:
             order[name] = None
             order.update(dict.fromkeys(needs))
+        order.update(dict.fromkeys(declare))
         for name in order:
             names.append(name)
             nodes.append(g.out(key_node(g, obj, name)) if lang == ANY_STRING or contains(lang, name) else NONE)
@@ -242,20 +255,24 @@ def _classes(g: "SchemaGrammar", obj: ObjForm, lang: StrLang, declared: set[str]
     for layer in obj.layers:
         for pattern, _ in layer.patterns:
             atoms.setdefault(pattern, len(atoms))
-    if lang != ANY_STRING:
-        for conj in lang:
+    for part in (lang, *(part for part, _ in obj.every)):
+        for conj in part:
             for atom, _ in conj:
                 atoms.setdefault(atom, len(atoms))
-    elif not atoms:
+    if not atoms:
         node = ANY
         for layer in obj.layers:
             node = g.conj(node, layer.additional)
+        for _, here in obj.every:
+            node = g.conj(node, here)
         if closed and not any(layer.explicit for layer in obj.layers):
             return None, []
         return _plain_extra(g, node), []
     layers = [([(1 << atoms[p], sub) for p, sub in layer.patterns], layer.additional, layer.explicit)
               for layer in obj.layers]
     keys = [[(1 << atoms[atom], positive) for atom, positive in conj] for conj in lang]
+    every = [([[(1 << atoms[atom], positive) for atom, positive in conj] for conj in part], sub)
+             for part, sub in obj.every]
     memo: dict[int, int] = {}
 
     def label(bits: int) -> int:
@@ -277,6 +294,9 @@ def _classes(g: "SchemaGrammar", obj: ObjForm, lang: StrLang, declared: set[str]
             if here is None:
                 here, asked = additional, asked or explicit
             node = g.conj(node, here)
+        for part, sub in every:
+            if any(all((bits & bit != 0) == positive for bit, positive in conj) for conj in part):
+                node = g.conj(node, sub)
         if closed and not asked:
             return NONE
         return g.out(node)

@@ -193,7 +193,7 @@ REFUSED = [
     ({"type": "array", "contains": {"type": "string"}}, "contains", "#/contains"),
     ({"properties": {"x": {"if": {"items": {"minimum": 3}}, "then": {"minItems": 1}}}}, "if", "#/properties/x/if"),
     ({"not": {"items": {"minimum": 3}}}, "not", "#/not"),
-    ({"dependentSchemas": {"a": {"not": {"additionalProperties": {"minimum": 3}}}}}, "not", "#/dependentSchemas/a/not"),
+    ({"dependentSchemas": {"a": {"not": {"required": ["b"], "properties": {"b": {"items": {"minimum": 3}}}}}}}, "not", "#/dependentSchemas/a/not"),
     ({"oneOf": [{"items": {"minimum": 3}}, {"items": {"maximum": 5}}]}, "oneOf", "#/oneOf"),
     ({"$schema": "http://json-schema.org/draft-03/schema#"}, "$schema", "#/$schema"),
 ]

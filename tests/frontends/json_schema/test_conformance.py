@@ -120,7 +120,8 @@ def some_number(lang):
                     (a.lo is None or x > a.lo or x == a.lo and not a.lo_open)
                     and (a.hi is None or x < a.hi or x == a.hi and not a.hi_open)
                     and (not a.integer or x.denominator == 1)
-                    and (a.multiple_of is None or (x / Fraction(a.multiple_of)).denominator == 1) for a in lang):
+                    and (a.multiple_of is None or (x / Fraction(a.multiple_of)).denominator == 1)
+                    and all((x / Fraction(step)).denominator != 1 for step in a.not_multiples) for a in lang):
                 return value
     return None
 
@@ -184,6 +185,8 @@ def witness(g, i, height, rng):
 
 
 def object_witness(g, alt, height, rng):
+    if alt.clauses:
+        raise GaveUp
     needs = dict(alt.deps)
     chosen = {k for k, needed in enumerate(alt.required) if needed}
     free = [k for k, node in enumerate(alt.nodes) if node >= 0 and k not in chosen]
