@@ -70,7 +70,8 @@ def test_bounds_hold_while_the_trie_grows(texts, pieces, seed, horizon):
     check(o)
     assert o.complete(10_000)
     check(o)
-    assert math.isclose(o.upper, z, rel_tol=1e-5, abs_tol=1e-30) and math.isclose(o.known, z, rel_tol=1e-5, abs_tol=1e-30)
+    for value in (o.upper, o.known):
+        assert math.isclose(value, z, rel_tol=1e-5, abs_tol=1e-30)
     assert {(*o.path(v), e) for v, e in o.leaves} == {x for x in truth}
 
 
@@ -150,8 +151,8 @@ def test_filters_are_those_of_transformers():
 
 def ngram(vocabulary, order=3):
     texts = ["abab", "aab", "ba", "abba", "b", "aabb"]
-    return NGram.fit([list(t.encode()) for t in texts], vocab_size=vocabulary.size, order=order, end=vocabulary.size - 1,
-                     k=0.02)
+    return NGram.fit([list(t.encode()) for t in texts], vocab_size=vocabulary.size, order=order,
+                     end=vocabulary.size - 1, k=0.02)
 
 
 def test_product_of_finite_context_and_regular_constraint():
