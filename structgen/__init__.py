@@ -52,6 +52,10 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
+    if home is None and name in ("diffusion", "sampling"):
+        from importlib import import_module
+
+        return import_module(f".{name}", __name__)
     if home is None:
         raise AttributeError(f"module 'structgen' has no attribute {name!r}")
     from importlib import import_module
