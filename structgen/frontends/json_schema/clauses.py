@@ -163,7 +163,8 @@ def _clauses(g: "SchemaGrammar", obj: ObjForm, base: ObjectAlt, cells: list[_Cel
                 if base.nodes[i] >= 0 and contains(langs[lit], name):
                     if lit.node == ANY or g.has(g.conj(base.nodes[i], lit.node)):
                         present.append((name, lit.node))
-                        holds = holds or lit.node == ANY and base.required[i]
+                        holds = holds or base.required[i] and (
+                            lit.node == ANY or _surely_empty(g, g.conj(base.nodes[i], g.negated(lit.node))))
             for cell in cells:
                 if _matches(langs[lit], cell) and (lit.node == ANY or g.has(g.conj(cell.node, lit.node))):
                     open_class = True
@@ -188,6 +189,14 @@ def _clauses(g: "SchemaGrammar", obj: ObjForm, base: ObjectAlt, cells: list[_Cel
         return ([_with(g, rest, [name], []) for name in absent]
                 + [_with(g, rest, [], [pair]) for pair in present])
     return _alternative(g, base, cells, [k[0] for k in kept], langs)
+
+
+def _surely_empty(g: "SchemaGrammar", node: int) -> bool:
+    """Whether a node has no value; False where that is not known yet."""
+    if g.provisional and node > 0 and g.known(node) is None:
+        form = g.form(node)
+        return not (form.arrays or form.objects or g.has(node))
+    return not g.has(node)
 
 
 def _with(g: "SchemaGrammar", obj: ObjForm, absent: list[str], present: list[tuple[str, int]]) -> ObjForm:

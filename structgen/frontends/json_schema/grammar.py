@@ -18,7 +18,7 @@ from .coverage import coverage_of
 from .documents import Documents, DynamicScope, Site, pointer_of
 from .forms import ANY, NONE, ArrForm, live_types
 from .clauses import object_alts
-from .oneof import prove_disjoint
+from .oneof import overlapping_pairs
 from .satisfy import Satisfiability
 from .strlang import refine
 
@@ -29,7 +29,7 @@ _LARGE = 2000
 
 
 class Overlap(Exception):
-    """Some oneOf could not be shown to be disjoint; carries the ids of their schemas."""
+    """Some oneOf could not be shown to be disjoint; carries the pairs of branches by the ids of their schemas."""
 
 
 class SchemaGrammar(Satisfiability, JsonGrammar):
@@ -46,7 +46,7 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
 
     def __init__(self, schema: Union[dict, bool], options: Options = Options(),
                  registry: Optional[Mapping[str, Any]] = None, lenient: bool = False,
-                 overlapping: frozenset = frozenset(), dynamic: bool = False):
+                 overlapping: Mapping[int, frozenset] = {}, dynamic: bool = False):
         super().__init__(lenient, overlapping)
         self.options = options
         self._nodes: dict[int, ValueNode] = {}
@@ -146,13 +146,14 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
         self.relaxed = list(relaxed)
 
     def _prove_all(self) -> None:
-        overlapping = []
+        overlapping: dict[int, frozenset] = {}
         for site, branches, types, context in self.to_prove:
-            if not prove_disjoint(self, branches, types, context):
-                overlapping.append(id(site.schema))
+            pairs = overlapping_pairs(self, branches, types, context)
+            if pairs:
+                overlapping[id(site.schema)] = overlapping.get(id(site.schema), frozenset()) | pairs
         self.to_prove.clear()
         if overlapping:
-            raise Overlap(frozenset(overlapping))
+            raise Overlap(overlapping)
 
     # -- value nodes -----------------------------------------------------------------
 
@@ -253,7 +254,7 @@ def lower(schema: Union[dict, bool], options: Options = Options(), registry: Opt
     >>> g.node(g.root).objects[0].names
     ('n',)
     """
-    overlapping: frozenset = frozenset()
+    overlapping: dict[int, frozenset] = {}
     dynamic = False
     while True:
         try:
@@ -261,4 +262,5 @@ def lower(schema: Union[dict, bool], options: Options = Options(), registry: Opt
         except DynamicScope:          # read it again, now in views
             dynamic = True
         except Overlap as found:      # rare: read it again, now with complements where branches overlap
-            overlapping |= found.args[0]
+            for schema_id, pairs in found.args[0].items():
+                overlapping[schema_id] = overlapping.get(schema_id, frozenset()) | pairs

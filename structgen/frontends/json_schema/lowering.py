@@ -34,6 +34,7 @@ __all__ = ["site_form", "facts_of", "in_place", "negated", "one_of", "dependent"
 #: subschemas one allOf, anyOf or oneOf may list
 MAX_BRANCHES = 20_000
 _MISSING = Facts.MISSING
+_CONTAINERS = type_form(ARR | OBJ)
 
 
 def facts_of(site: Site) -> Facts:
@@ -203,13 +204,29 @@ def refusing(g: "SchemaGrammar", form: Form, types: int, keyword: str, site: Sit
 
 
 def _overlapping(g: "SchemaGrammar", branches: list[Form], mask: int, site: Site) -> Form:
-    """Exactly one of branches that may overlap."""
-    live = [b for b in branches if live_types(b) & mask]
+    """Exactly one of branches, some of which overlap: each without those it overlaps with."""
+    scalars, _ = one_of(g, branches, mask & ~(ARR | OBJ), site)
+    pairs = g.overlapping[id(site.schema)]
+    parts: list[Form] = []
+    hidden = 0
+    others: dict[int, tuple[Form, int]] = {}
     try:
-        form, hidden = exactly_one(g, live, mask, site)
+        for i, branch in enumerate(branches):
+            if not (branch.arrays or branch.objects):
+                continue
+            form = meet(branch, _CONTAINERS, g.conj)
+            for j, other in enumerate(branches):
+                if (min(i, j), max(i, j)) in pairs:
+                    if j not in others:
+                        others[j] = negate(g, other, "oneOf", site)
+                    hidden |= others[j][1] & live_types(form) & mask
+                    form = meet(form, others[j][0], g.conj, g.dead)
+            parts.append(form)
+        rest = join(parts)
     except LimitError:
-        form, hidden = join(live), live_types(join(live)) & mask
-    return refusing(g, form, hidden, "oneOf", site)
+        rest, hidden = join(branches), mask & (ARR | OBJ)
+    whole = scalars._replace(arrays=rest.arrays, objects=rest.objects, refused=scalars.refused + rest.refused)
+    return refusing(g, whole, hidden, "oneOf", site)
 
 
 def dependent(name: str, form: Form) -> Form:

@@ -37,9 +37,9 @@ class NodeTable:
 
     docs: Documents
 
-    def __init__(self, lenient: bool, overlapping: frozenset):
+    def __init__(self, lenient: bool, overlapping: Mapping[int, frozenset]):
         self.lenient = lenient
-        #: ids of the schemas whose oneOf is known to overlap, and is expanded with complements
+        #: ids of the schemas whose oneOf is known to overlap, with the pairs of branches that do
         self.overlapping = overlapping
         self.relaxed: list[tuple[str, str]] = []
         #: schemas that are a bare type, and so got no site: (schema, parent, path)

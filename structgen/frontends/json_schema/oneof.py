@@ -1,4 +1,4 @@
-"""Proofs that the branches of a ``oneOf`` share no array and no object.
+"""Which branches of a ``oneOf`` share arrays or objects; mostly a proof that none do.
 
 Two alternatives are disjoint when their conjunction is unsatisfiable, which
 the grammar decides anyway; a discriminator (a key required everywhere, with
@@ -16,43 +16,35 @@ from .objects import key_node
 if TYPE_CHECKING:
     from .grammar import SchemaGrammar
 
-__all__ = ["prove_disjoint"]
+__all__ = ["overlapping_pairs"]
 
 
-def prove_disjoint(g: "SchemaGrammar", branches: list[Form], types: int, context: list[Form]) -> bool:
-    """Whether no array or object (as `types` says) is in two branches within the context."""
+def overlapping_pairs(g: "SchemaGrammar", branches: list[Form], types: int,
+                      context: list[Form]) -> set[tuple[int, int]]:
+    """The pairs (i, j), i < j, of branches that share an array or object (as `types` says) within the context."""
     around = ANY_FORM
     for part in context:
         around = meet(around, part, g.conj)
-    if types & ARR and around.arrays and not _disjoint_arrays(g, branches, around):
-        return False
-    return not (types & OBJ and around.objects) or _disjoint_objects(g, branches, around)
+    found: set[tuple[int, int]] = set()
+    if types & ARR and around.arrays:
+        found.update((i, j) for i, a in enumerate(branches) if a.arrays for j in range(i + 1, len(branches))
+                     if _share_arrays(g, a, branches[j], around))
+    if types & OBJ and around.objects and not _discriminated(g, [b.objects for b in branches if b.objects]):
+        found.update((i, j) for i, a in enumerate(branches) if a.objects for j in range(i + 1, len(branches))
+                     if (i, j) not in found
+                     and not all(_apart(g, x, y, around) for x in a.objects for y in branches[j].objects))
+    return found
 
 
-def _disjoint_arrays(g: "SchemaGrammar", branches: list[Form], around: Form) -> bool:
-    for i, a in enumerate(branches):
-        for b in branches[i + 1:]:
-            for x in a.arrays:
-                for y in b.arrays:
-                    both = _meet_arrays(x, y, g.conj)
-                    for z in around.arrays if both is not None else ():
-                        all3 = _meet_arrays(both, z, g.conj)
-                        if all3 is not None and g.satisfiable(NO_FORM._replace(arrays=(all3,))):
-                            return False
-    return True
-
-
-def _disjoint_objects(g: "SchemaGrammar", branches: list[Form], around: Form) -> bool:
-    lists = [b.objects for b in branches if b.objects]
-    if _discriminated(g, lists):
-        return True
-    for i, xs in enumerate(lists):
-        for ys in lists[i + 1:]:
-            for x in xs:
-                for y in ys:
-                    if not _apart(g, x, y, around):
-                        return False
-    return True
+def _share_arrays(g: "SchemaGrammar", a: Form, b: Form, around: Form) -> bool:
+    for x in a.arrays:
+        for y in b.arrays:
+            both = _meet_arrays(x, y, g.conj)
+            for z in around.arrays if both is not None else ():
+                all3 = _meet_arrays(both, z, g.conj)
+                if all3 is not None and g.satisfiable(NO_FORM._replace(arrays=(all3,))):
+                    return True
+    return False
 
 
 def _discriminated(g: "SchemaGrammar", lists: list[tuple[ObjForm, ...]]) -> bool:

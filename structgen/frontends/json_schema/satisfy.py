@@ -9,7 +9,7 @@ case is empty.  No Python recursion: schemas may nest as they like.
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Mapping, Optional
 
 from .documents import pointer_of
 from .forms import ARR, NONE, OBJ, ArrForm, Form, live_types
@@ -23,7 +23,7 @@ __all__ = ["Satisfiability"]
 class Satisfiability(NodeTable):
     """A table of nodes that knows which of them have a value."""
 
-    def __init__(self, lenient: bool, overlapping: frozenset):
+    def __init__(self, lenient: bool, overlapping: Mapping[int, frozenset]):
         super().__init__(lenient, overlapping)
         self._wanted: Optional[list[int]] = None
 
@@ -40,9 +40,17 @@ class Satisfiability(NodeTable):
         if known is not None:
             return known
         if self._wanted is not None:
+            form = self._forms[i]
+            if form is not None and not form.arrays and not form.objects:
+                self._sats[i] = known = self._evaluate(i)       # depends on no other node
+                return known
             self._wanted.append(i)
             return False
         self._decide(i)
+        return self._sats[i]
+
+    def known(self, i: int) -> Optional[bool]:
+        """Whether node `i` has a value, None where that has not been decided."""
         return self._sats[i]
 
     def satisfiable(self, form: Form) -> bool:
