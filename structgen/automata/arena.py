@@ -23,6 +23,7 @@ from typing import Any, Callable
 import numpy as np
 
 from ..errors import LimitError
+from ..grammar.arrays import canonical
 from ..grammar.ir import JsonGrammar, TextGrammar
 from ..tokens import mask_kernels as mk
 from ..tokens.tables import CHUNK_ROWS, TokenTables
@@ -74,6 +75,8 @@ _OTHERS: dict[str, tuple[int, Any, int, int]] = {
     "alts": (sk.ALT, _I32, 64, 0),
     "arrays": (sk.ARR, _I64, 16 * sk.ARR_W, 0),
     "prefixes": (sk.PREFIX, _I32, 64, 0),
+    "positions": (sk.POSITIONS, _I64, 8 * sk.AP_W, 0),
+    "choices": (sk.CHOICES, _I32, 16, 0),
     "objects": (sk.OBJ, _I64, 16 * sk.OBJ_W, 0),
     "pool": (sk.OPOOL, _I64, 512, 0),
     "x_at": (sk.X_AT, _I64, 64, 0),
@@ -134,7 +137,8 @@ class Arena:
     """Tables of one grammar over one vocabulary (see the module text)."""
 
     def __init__(self, grammar: JsonGrammar | TextGrammar, tables: TokenTables, max_bytes: int = MAX_BYTES):
-        self.grammar = grammar
+        # items that differ make nodes as they are read: an arena's own, which go when it goes
+        self.grammar = grammar.fork() if getattr(grammar, "unique_items", False) else grammar
         self.tables = tables
         self.max_bytes = max_bytes
         self.may_exceed = False     # for the one call that a fresh arena has no room for
@@ -148,13 +152,17 @@ class Arena:
         self._hashes: dict[str, np.ndarray] = {}
         self._extra: dict[str, np.ndarray] = {}
         self._chunks: list[np.ndarray] = []
-        self.text_before: Callable[[int], str] | None = None
+        self.text_before: Any = None        # see decoding.matcher
         self.closing: Any = None
         self._xwords: list[tuple[str, ...]] = [()]
-        self._texts: dict[str, int] = {}
+        self._texts: dict[Any, int] = {}
+        self._text_list: list[str | None] = []
+        self._n_items = 0
         options = getattr(grammar, "options", None)
         self.lexer = Lexer(escapes=options.escapes if options else "all")
         block[sk.LEXER] = self.lexer.block_address
+        #: may arrays have to have different items; is that a different matter by position?
+        self.unique, self.mixed = getattr(self.grammar, "unique_items", False), False
         self.lowering = Lowering(self)
         with self.lock:
             self.start = self._start()
@@ -274,8 +282,19 @@ class Arena:
             self._note_text(a)
         elif what == sk.NEED_XSET:
             self._make_xset(a, b)
+        elif what == sk.NEED_POSITION:
+            self.lowering.places.build(a)
+        elif what == sk.NEED_ITEM:
+            self._note_item(a, b)
         else:
             raise AssertionError(f"unknown need {what}")
+
+    def threads(self, state: int) -> list[int]:
+        """The threads of a state."""
+        if state < mk.MANY:
+            return [state]
+        at, n = self.pool("states").reshape(-1, 2)[state - mk.MANY].tolist()
+        return self.pool("state_pool")[at:at + n].tolist()
 
     # ---------------------------------------------------------------- growth
     def _grow(self, name: str, more: int = 0) -> None:
@@ -346,7 +365,23 @@ class Arena:
         """Tell the kernel which key ends at offset `at` of the text being accepted."""
         assert self.text_before is not None
         text = self.text_before(at)
-        ident = self._texts.setdefault(text, len(self._texts))
+        self._note(at, self._texts.setdefault(text, len(self._texts)), text)
+
+    def _note_item(self, position: int, at: int) -> None:
+        """Tell the kernel which position `position` becomes with the item that ends before offset `at`."""
+        assert self.text_before is not None
+        value = self.text_before.item(at)
+        ident = self._texts.setdefault(canonical(value), len(self._texts))
+        after = self.lowering.places.after(position, value)
+        if int(sk.stack_call(self.address, sk.CALL_TEXT, at, 0, 0, 0)) != ident:
+            self._note(at, ident, None)
+        self._room_for_xset(int(self.block[sk.N_XSETS]) + self._n_items)
+        self._n_items += 1
+        sk.stack_call(self.address, sk.CALL_PUT_XSET, sk.POSITION_BASE + position, ident, after, 0)
+
+    def _note(self, at: int, ident: int, text: str | None) -> None:
+        if ident == len(self._text_list):
+            self._text_list.append(text)
         n = int(self.block[sk.X_COUNT])
         at_list, text_list = self.table("x_at"), self.table("x_text")
         if n == at_list.size:
@@ -354,8 +389,6 @@ class Arena:
             text_list = self._hold("x_text", sk.X_TEXT, np.concatenate([text_list, np.zeros(n, _I64)]))
         at_list[n], text_list[n] = at, ident
         self.block[sk.X_COUNT] = n + 1
-        if ident == len(self._texts) - 1:
-            self._text_list = list(self._texts)
 
     def _count_keys(self, record: int) -> None:
         """Answer `keys_left` for a key record."""
@@ -376,10 +409,14 @@ class Arena:
         sets[n] = self.lexer.add_literals(sorted(words)), len(words)
         self._xwords.append(words)
         self.block[sk.N_XSETS] = n + 1
+        self._room_for_xset(n + self._n_items)
+        sk.stack_call(self.address, sk.CALL_PUT_XSET, x, text, n, 0)
+
+    def _room_for_xset(self, n: int) -> None:
+        """Have the table of sets and positions less than half full with `n` entries."""
         table = self.table("xset").reshape(-1, 3)
         if 2 * n > len(table):
             old = table[table[:, 0] >= 0].copy()
             self._keyed("xset", sk.H_XSETS, sk.M_XSETS, 2 * len(table), 3)
             for row in old:
                 sk.stack_call(self.address, sk.CALL_PUT_XSET, *map(int, row), 0)
-        sk.stack_call(self.address, sk.CALL_PUT_XSET, x, text, n, 0)

@@ -71,6 +71,9 @@ _SCRATCH = {ck.WORK: (ck.CAP_WORK, _I64, 1, 1024), ck.RES: (ck.CAP_RES, _I64, 1,
 class CfgArena:
     """Tables of one program over one vocabulary (see the module's text)."""
 
+    #: no arrays here, whose items might have to differ
+    unique = mixed = False
+
     def __init__(self, program: Program, tables: TokenTables, max_bytes: int = MAX_BYTES):
         self.program, self.tables, self.max_bytes = program, tables, max_bytes
         self.may_exceed = False

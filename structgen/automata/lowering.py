@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ..grammar.ir import ArrayAlt, ObjectAlt
 from ..errors import LimitError, RegexError
 from ..grammar.strings import ANY_STRING, Literals, Pattern
 from . import stack_kernels as sk
+from .array_positions import Positions
 from .numbers import NUMBER_CLASSES, number_dfa, static_number
 
 if TYPE_CHECKING:
@@ -91,6 +92,9 @@ class Lowering:
         self.alts = _Pool(arena, "alts", sk.ALT)
         self.arrays = _Pool(arena, "arrays", sk.ARR)
         self.prefixes = _Pool(arena, "prefixes", sk.PREFIX)
+        self.positions = _Pool(arena, "positions", sk.POSITIONS)
+        self.choices = _Pool(arena, "choices", sk.CHOICES)
+        self._places: Optional[Positions] = None
         self.objects = _Pool(arena, "objects", sk.OBJ)
         self.pool = _Pool(arena, "pool", sk.OPOOL)
         self._todo: list[int] = []
@@ -179,8 +183,17 @@ class Lowering:
         prefix = self.prefixes.add([self._child(i) for i in alt.prefix])
         top = -1 if alt.max is None else alt.max
         saturate = max(len(alt.prefix), alt.min, top)
-        return self.arrays.add((prefix, len(alt.prefix), self._child(alt.items), alt.min, top, saturate)
-                               ) // sk.ARR_W
+        array = self.arrays.n // sk.ARR_W
+        start = self.places.start(array, alt) if alt.counts or alt.unique else -1
+        self.arrays.add((prefix, len(alt.prefix), self._child(alt.items), alt.min, top, saturate, start))
+        return array
+
+    @property
+    def places(self) -> Positions:
+        """The positions in arrays that count their items or have them differ."""
+        if self._places is None:
+            self._places = Positions(self)
+        return self._places
 
     def _object(self, alt: ObjectAlt) -> int:
         lexer, names = self.arena.lexer, alt.names

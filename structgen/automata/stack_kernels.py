@@ -76,6 +76,8 @@ BLOCK_SIZE = 176
 #: slots above those of the mask kernels
 F_FINISH = 168
 F_WAYS = 172
+#: positions in arrays that count their items or have them differ; offset of the text accepted, -1 on a walk
+POSITIONS, CHOICES, AT = 169, 170, 171
 
 # ---- needs
 (ROOM_CTX, ROOM_OPS, ROOM_BITS, ROOM_SETS, ROOM_KEYS, ROOM_OUT, NEED_NODE, NEED_LEXER,
@@ -83,11 +85,15 @@ F_WAYS = 172
 NEED_KEY = 25
 #: the automaton of those undeclared keys after which an object with clauses can be completed
 NEED_CLASSES = 24
+NEED_POSITION, NEED_ITEM = 30, 31
 
 # ---- record layouts
-NODE_W, ARR_W, OBJ_W, CTX_W, OP_W, KEY_W, SET_W, X_W = 8, 6, 21, 8, 8, 4, 4, 2
+NODE_W, ARR_W, OBJ_W, CTX_W, OP_W, KEY_W, SET_W, X_W, AP_W = 8, 7, 21, 8, 8, 4, 4, 2, 5
 (N_READY, N_STR, N_NUM, N_FLAGS, N_ARR, N_NARR, N_OBJ, N_NOBJ) = range(8)
-(A_PREFIX, A_NPREFIX, A_ITEMS, A_MIN, A_MAX, A_SAT) = range(6)
+(A_PREFIX, A_NPREFIX, A_ITEMS, A_MIN, A_MAX, A_SAT, A_POSITION) = range(7)
+(AP_READY, AP_CLOSE, AP_N, AP_CHOICES, AP_UNIQUE) = range(5)
+#: added to a position where it is a key of the table of sets of extra keys
+POSITION_BASE = 1 << 40
 (O_N, O_WORDS, O_ORDERED, O_BITSET, O_NAMES, O_EXTRA, O_EXTRA_NODE, O_HAS_EXTRA, O_EXTRA_SIZE,
  O_NODES, O_POS, O_RANK, O_REQ, O_LIVE, O_DEPS, O_MIN, O_MAX, O_CAP, O_SUFFIX, O_NEXT, O_CLAUSES) = range(21)
 #: An object with clauses: its register has one word more, for the clauses that hold already
@@ -1155,7 +1161,9 @@ def value_start(e, node, parent, b):
     if b == 91:
         off, n = ld64(v, N_ARR), ld64(v, N_NARR)
         for i in range(n):
-            c = call5(ld64(e, F_CONTEXT), e, ARR_START, ld32(ld64(e, ALT), off + i), 0, parent)
+            arr = ld32(ld64(e, ALT), off + i)
+            at = ld64(ld64(e, ARR) + arr * (ARR_W * 8), A_POSITION)
+            c = call5(ld64(e, F_CONTEXT), e, ARR_START, arr, at if at >= 0 else 0, parent)
             if c < 0:
                 return c
             r = emit(e, gap(e, c), c)
@@ -1231,6 +1239,92 @@ def item_value(e, c, arr, count, parent, comma):
 
 
 @njit(**_OPT)
+def position(e, i):
+    """Address of the record of array position `i`; NEED_PY if there is none yet."""
+    p = ld64(e, POSITIONS) + i * (AP_W * 8)
+    return p if ld64(p, AP_READY) != 0 else need(e, NEED_POSITION, i, 0)
+
+
+@njit(**_OPT)
+def choice(e, c, at, k, comma):
+    """The VALUE context of way `k` to read the item behind array context `c` (position at `at`); DEAD if none."""
+    r = ld64(e, CTX) + c * (CTX_W * 4)
+    arr, parent = ld32(r, C_A), ld32(r, C_PARENT)
+    if k >= ld64(at, AP_N):
+        return DEAD
+    pair = ld64(at, AP_CHOICES) + 2 * k
+    node, following = ld32(ld64(e, CHOICES), pair), ld32(ld64(e, CHOICES), pair + 1)
+    after = call5(ld64(e, F_CONTEXT), e, ARR_AFTER, arr, following, parent)
+    if after < 0:
+        return after
+    return call5(ld64(e, F_CONTEXT), e, VALUE, node, comma, after)
+
+
+@njit(**_OPT)
+def position_byte(e, c, b):
+    """`gap_one` for an array that has positions."""
+    r = ld64(e, CTX) + c * (CTX_W * 4)
+    kind, i, parent = ld32(r, C_KIND), ld32(r, C_B), ld32(r, C_PARENT)
+    at = position(e, i)
+    if at < 0:
+        return at
+    if b == 93:
+        return emit(e, gap(e, parent), parent) if ld64(at, AP_CLOSE) != 0 else 0
+    if kind == ARR_AFTER:
+        if b != 44:
+            return 0
+        if ld64(at, AP_UNIQUE) != 0 and ld64(e, AT) >= 0:
+            i = item_after(e, i, ld64(e, AT))
+            if i < 0:
+                return i
+            at = position(e, i)
+            if at < 0:
+                return at
+    k = 0
+    while True:
+        v = choice(e, c, at, k, 1 if kind == ARR_AFTER else 0)
+        if v < 0:
+            return v if v != DEAD else 0
+        if kind == ARR_AFTER:
+            x = emit(e, gap(e, v), v)
+        else:
+            s = ld64(e, CTX) + v * (CTX_W * 4)
+            x = value_start(e, ld32(s, C_A), ld32(s, C_PARENT), b)
+        if x < 0:
+            return x
+        k += 1
+
+
+@njit(**_OPT)
+def noted_text(e, at):
+    """The number of the text noted for offset `at` of the text being accepted, or -1."""
+    text = -1
+    n = ld64(e, X_COUNT)
+    for i in range(n):
+        if ld64(ld64(e, X_AT), i) == at:
+            text = ld64(ld64(e, X_TEXT), i)
+    return text
+
+
+@njit(**_OPT)
+def item_after(e, i, at):
+    """The position that array position `i` becomes with the item that ends before the comma at offset `at` - 1."""
+    text = noted_text(e, at)
+    if text < 0:
+        return need(e, NEED_ITEM, i, at)
+    x = POSITION_BASE + i
+    mask, table = ld64(e, M_XSETS), ld64(e, H_XSETS)
+    slot = mix(x, text) & mask
+    while True:
+        k = ld64(table, slot * 3)
+        if k < 0:
+            return need(e, NEED_ITEM, i, at)
+        if k == x and ld64(table, slot * 3 + 1) == text:
+            return ld64(table, slot * 3 + 2)
+        slot = (slot + 1) & mask
+
+
+@njit(**_OPT)
 def gap_one(e, c, b):
     """The threads after structural byte `b` in context `c` (not a set)."""
     r = ld64(e, CTX) + c * (CTX_W * 4)
@@ -1252,6 +1346,9 @@ def gap_one(e, c, b):
             return 0
         k = call5(ld64(e, F_CONTEXT), e, OBJ_KEY, a, 0, parent)
         return emit(e, gap(e, k), k) if k >= 0 else k
+    if kind == ARR_AFTER or kind == ARR_START:
+        if ld64(ld64(e, ARR) + a * (ARR_W * 8), A_POSITION) >= 0:
+            return position_byte(e, c, b)
     if kind == ARR_AFTER:
         count = ld32(r, C_B)
         if b == 93:
@@ -1338,11 +1435,7 @@ def gap_step(e, c, b):
 @njit(**_OPT)
 def x_after(e, x, at):
     """The extras of an object after the extra key that ends at text offset `at`."""
-    text = -1
-    n = ld64(e, X_COUNT)
-    for i in range(n):
-        if ld64(ld64(e, X_AT), i) == at:
-            text = ld64(ld64(e, X_TEXT), i)
+    text = noted_text(e, at)
     if text < 0:
         return need(e, NEED_XTEXT, at, 0)
     mask, table = ld64(e, M_XSETS), ld64(e, H_XSETS)
@@ -1548,6 +1641,7 @@ def thread_step(e, q, c, b, at):
 
     `at` is -1 on a walk; when text is accepted, the text offset after `b`.
     """
+    st64(e, AT, at)
     if q < N_STATIC:
         r = ld16(ld64(e, STATIC), (q << 8) + b)
         if r >= 0:
@@ -1638,10 +1732,13 @@ def can_end(e, q, c):
 
 # ------------------------------------------------------------------ entries
 @njit(**_OPT)
-def item_of(e, c):
-    """The context of an array's first value, for `c` at its start; DEAD if there can be none."""
+def item_of(e, c, k):
+    """Context `k` of an array's first value, for `c` at its start; DEAD if there are no more."""
     r = ld64(e, CTX) + c * (CTX_W * 4)
-    return item_value(e, c, ld32(r, C_A), 0, ld32(r, C_PARENT), 0)
+    if ld64(ld64(e, ARR) + ld32(r, C_A) * (ARR_W * 8), A_POSITION) >= 0:
+        at = position(e, ld32(r, C_B))
+        return choice(e, c, at, k, 0) if at >= 0 else at
+    return item_value(e, c, ld32(r, C_A), 0, ld32(r, C_PARENT), 0) if k == 0 else DEAD
 
 
 @njit(**_OPT)
@@ -1649,7 +1746,7 @@ def close_for_mask(e, names, extra, seen, label, extra_label, c):
     return close_key(e, names, extra, seen, label, extra_label, c, -1)
 
 
-CALL_DONE, CALL_REBUILD, CALL_PUT_XSET, CALL_GAP, CALL_OP_ADD, CALL_CONTEXT = range(6)
+CALL_DONE, CALL_REBUILD, CALL_PUT_XSET, CALL_GAP, CALL_OP_ADD, CALL_CONTEXT, CALL_TEXT = range(7)
 
 
 @njit(nogil=True, cache=True)
@@ -1667,6 +1764,8 @@ def stack_call(e, what, a, b, c, d):
         return op_add(e, a, b, c, d)
     elif what == CALL_CONTEXT:
         return call5(ld64(e, F_CONTEXT), e, a, b, c, d)
+    elif what == CALL_TEXT:
+        return noted_text(e, a)
     return 0
 
 
@@ -1674,7 +1773,7 @@ def stack_call(e, what, a, b, c, d):
 #: so that no caller compiles it again.
 NATIVE = {F_LX_ASK: (answer_lexer, 3), F_OP: (intern_op, 5), F_CONTEXT: (context, 5),
           F_UNION: (union_at, 3), F_GAP: (gap_step, 3), F_KEY: (key_step, 5), F_STEP: (thread_step, 5),
-          F_CLOSE: (close_for_mask, 7), F_ITEM: (item_of, 2), F_FINISH: (finish, 1), F_WAYS: (close_ways, 6)}
+          F_CLOSE: (close_for_mask, 7), F_ITEM: (item_of, 3), F_FINISH: (finish, 1), F_WAYS: (close_ways, 6)}
 
 
 def compile_native(table):

@@ -11,7 +11,9 @@ allowing t only if ``1 + U(next(s, t)) <= R`` never leaves the mask empty once
 A walk over tokens does not know the text of an undeclared key that ends inside
 a token.  That key can only matter behind a comma in the same token, so tokens
 with a key's end and a comma behind it (two of Llama 3's 128,000) are left out,
-of U as of the masks, as soon as the budget comes into sight.
+of U as of the masks, as soon as the budget comes into sight.  The same goes, in
+grammars with arrays whose items must differ, for tokens that may go from one
+item into the next (400 of 128,000).
 
 Cost: nothing is computed until a budget is asked for.  A state is walked once
 to learn the greatest U one token away, and again only below that.  Inside a
@@ -47,6 +49,8 @@ __all__ = ["Closing"]
 
 #: A key and a comma behind its value, in one token.
 _SPANNING = re.compile(rb'"[ \t\r\n]*:.*,', re.DOTALL)
+#: What may be a comma with something of the item behind it, in one token.
+_NEXT_ITEM = re.compile(rb',[ \t\r\n]*[^ \t\r\n]')
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 #: The part of a word that stands in a string as it is.
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]*')
@@ -63,7 +67,7 @@ def _in_string(q: int) -> bool:
 class _Pieces:
     """What closing needs to know about one vocabulary."""
 
-    def __init__(self, tables: TokenTables):
+    def __init__(self, tables: TokenTables, items: bool):
         trie = tables.trie
         self.nodes, self.root_child = trie.nodes, trie.root_child
         self.token = trie.token
@@ -78,6 +82,8 @@ class _Pieces:
             a, b = offsets[t], offsets[t + 1]
             (marked if blob.find(b'"', a, b) >= 0 or blob.find(b"\\", a, b) >= 0 else plain).append(t)
         spanning = [t for t in marked if _SPANNING.search(blob, offsets[t], offsets[t + 1])]
+        if items:       # where items must differ, the next must not be read before this one is known
+            spanning += [t for t in tokens.tolist() if _NEXT_ITEM.search(blob, offsets[t], offsets[t + 1])]
         if spanning:
             self.token = np.where(np.isin(self.token, spanning), np.int32(-1), self.token)
         self.spanning, self.marked = self.row(spanning), self.row(marked)
@@ -141,7 +147,7 @@ class _Pieces:
         return int(n)
 
 
-_pieces: "weakref.WeakKeyDictionary[TokenTables, _Pieces]" = weakref.WeakKeyDictionary()
+_pieces: "weakref.WeakKeyDictionary[TokenTables, dict[bool, _Pieces]]" = weakref.WeakKeyDictionary()
 
 
 class Closing:
@@ -150,9 +156,10 @@ class Closing:
     def __init__(self, arena: "Arena", vocabulary: "Vocabulary"):
         self.arena = arena = weakref.proxy(arena)              # the arena owns this object
         self.vocabulary = vocabulary
-        pieces = _pieces.get(arena.tables)
+        kinds = _pieces.setdefault(arena.tables, {})
+        pieces = kinds.get(arena.unique)
         if pieces is None:
-            pieces = _pieces[arena.tables] = _Pieces(arena.tables)
+            pieces = kinds[arena.unique] = _Pieces(arena.tables, arena.unique)
         self._pieces = pieces
         extras = ExtraKeys(arena.lexer)
         self._estimated = Completions(arena, extras, exact=False)
@@ -165,7 +172,7 @@ class Closing:
     # ---------------------------------------------------------------- budget
     def tokens_needed(self, state: int) -> int:
         """U of a state: the least over its threads."""
-        return min(self._u(t) for t in self._threads(state))
+        return min(self._u(t) for t in self.arena.threads(state))
 
     def _u(self, thread: int) -> int:
         return self._tokens(self._estimated.thread(thread))
@@ -187,7 +194,7 @@ class Closing:
                     self._apply(~self._pieces.spanning, address, words)
                 return
             row = ~self._pieces.spanning
-            threads = self._threads(state)
+            threads = self.arena.threads(state)
             fits = np.zeros((len(threads), row.size), np.int64)
             self._peaks[state] = max([self._narrow(t, len(threads) == 1, limit, r) for t, r in zip(threads, fits)])
             row &= np.bitwise_or.reduce(fits)
@@ -284,10 +291,4 @@ class Closing:
             return text[text.index(b'"', end) + 1:]
 
         with self.arena.lock:
-            return min(self._exact.thread(t, key) for t in self._threads(state))[1]
-
-    def _threads(self, state: int) -> list[int]:
-        if state < mk.MANY:
-            return [state]
-        at, n = self.arena.pool("states").reshape(-1, 2)[state - mk.MANY].tolist()
-        return self.arena.pool("state_pool")[at:at + n].tolist()
+            return min(self._exact.thread(t, key) for t in self.arena.threads(state))[1]

@@ -50,6 +50,8 @@ class Compiled:
         self._tables: TokenTables = token_tables(vocabulary)
         self.kinds = self._tables.kind_list
         self.lengths = self._tables.length_list
+        #: may some array have to have different items?
+        self.unique_items = getattr(grammar, "unique_items", False)
         #: see `TokenTables.repeating`
         self.repeating = self._tables.repeating if isinstance(grammar, JsonGrammar) else ()
         self._lock = threading.Lock()

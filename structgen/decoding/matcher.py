@@ -19,10 +19,12 @@ import numpy as np
 
 from ..automata.arena import Arena, ArenaFull
 from ..automata.stack_kernels import DEAD, NEED_A
+from ..grammar.arrays import parse_item
 from ..errors import BudgetError, LimitError, MatcherError
 from ..tokens import mask_kernels as mk
 from ..tokens.mask_kernels import begin_advance, fill
 from .closing import Closing
+from .item_tokens import item_tokens
 
 if TYPE_CHECKING:
     from .compiled import Compiled
@@ -68,7 +70,7 @@ class Matcher:
         self._out = self._out_at = None
         self._closing: Closing | None = None
         #: are masks the kernels' rows as they are?
-        self._simple = max_tokens is None and not compiled.repeating
+        self._simple = max_tokens is None and not compiled.repeating and not compiled.unique_items
         if max_tokens is not None:
             self._closing = compiled.closing(self._arena)
             with self._arena.lock:
@@ -130,6 +132,8 @@ class Matcher:
         self._run(fill, address, words)
         if self.compiled.repeating:
             self._check_repeating(address, words)
+        if self._arena.unique:
+            self._look_again(address, words)
         if self._closing is not None:
             self._closing.narrow(self._node[0], self.max_tokens - self._node[4], address, words)
 
@@ -139,6 +143,20 @@ class Matcher:
         for t in self.compiled.repeating:
             if row[t >> 5] >> (t & 31) & 1 and not self.fork().try_accept(t):
                 row[t >> 5] &= ~(1 << (t & 31))
+
+    def _look_again(self, address: int, words: int) -> None:
+        """Take from the mask tokens that repeat an item (see :mod:`.item_tokens`)."""
+        arena, node = self._arena, self._node
+        suspects = item_tokens(arena.tables).row(arena.threads(node[0]), arena.mixed)
+        mask = np.frombuffer((ctypes.c_int32 * words).from_address(address), np.int32)
+        n = min(words, suspects.size)
+        found = mask[:n] & suspects[:n]
+        if not found.any():
+            return
+        for word in np.flatnonzero(found).tolist():
+            for t in range(32 * word, 32 * word + 32):
+                if int(found[word]) >> (t & 31) & 1 and not self.fork().try_accept(t):
+                    mask[word] &= np.int32(np.uint32(0xFFFFFFFF ^ 1 << (t & 31)).view(np.int32))
 
     def _run(self, kernel, *args: int) -> int:
         """A kernel on the current state until it has what it needs; moves if the arena is full."""
@@ -363,7 +381,12 @@ class Matcher:
     def _bytes_next(self, flags: np.ndarray) -> int:
         """Mark in int64[32] `flags`, seen as bytes, those that may come next; returns how many."""
         with self._arena.lock:
-            return self._arena.call(mk.mask_call, mk.CALL_BYTES, self._node[0], flags.ctypes.data, 0, 0, 0, 0)
+            n = self._arena.call(mk.mask_call, mk.CALL_BYTES, self._node[0], flags.ctypes.data, 0, 0, 0, 0)
+        seen = flags.view(np.uint8)
+        if self._arena.mixed and seen[0x2C] and self._advance(self._node, b",")[0] < 0:
+            seen[0x2C] = 0      # depends on the item before it
+            n -= 1
+        return n
 
     def expected(self) -> str:
         """What may come next, for an error message."""
@@ -399,9 +422,18 @@ class Matcher:
         """A shortest text that completes the one accepted; of those, the least in byte order."""
         if self._node[5]:
             return b""
-        closing = self._closing or self.compiled.closing(self._arena)
-        with self._arena.lock:
-            return closing.completion(self._node[0], self.text)
+        probe, out = self, b""
+        while True:
+            closing = probe._closing or self.compiled.closing(probe._arena)
+            with probe._arena.lock:
+                text = closing.completion(probe._node[0], probe.text)
+            end = text.find(b"\0") if probe._arena.unique else -1      # no JSON text has that byte
+            if end < 0:
+                return out + text
+            # items that must differ are known up to here only
+            out += text[:end]
+            probe = probe.fork()
+            probe.accept_bytes(text[:end])
 
     def fill_draft_bitmask(self, bitmask: Any, tokens: Sequence[int], parents: Sequence[int]) -> list[bool]:
         """Masks for a tree of draft tokens.
@@ -485,6 +517,42 @@ class _KeyText:
                 return json.loads(text[start:])
             text = self.matcher._bytes_of(node[1]) + text
             node = node[2]
+
+
+    def item(self, at: int) -> Any:
+        """The value of the array item that ends before the comma at offset ``at - 1``."""
+        pieces, node, want = [self.data[:at - 1]], self.node, 64
+        size = len(pieces[0])
+        while True:
+            while node[2] is not None and size < want:
+                pieces.append(self.matcher._bytes_of(node[1]))
+                size += len(pieces[-1])
+                node = node[2]
+            text = b"".join(reversed(pieces))
+            pieces = [text]
+            start = _item_start(text)
+            if start >= 0 or node[2] is None:
+                return parse_item(text[max(start, 0):])
+            want = 2 * size
+
+
+def _item_start(text: bytes) -> int:
+    """Offset of the array item that `text` ends in; -1 if it begins before `text`."""
+    i, depth = len(text) - 1, 0
+    while i >= 0:
+        b = text[i]
+        if b == 0x22:
+            i = _key_start(text[:i + 1])
+            if i <= 0:
+                return -1           # at 0 a backslash may stand before it
+        elif b in b"]}":
+            depth += 1
+        elif b in b"[{,":
+            if depth == 0:
+                return i + 1
+            depth -= b != 0x2C
+        i -= 1
+    return -1
 
 
 def _key_start(text: bytes) -> int:

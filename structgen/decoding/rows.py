@@ -5,7 +5,7 @@ the rows of their masks.  Rows are not copied: a row lies where it was made as
 long as the matcher's arena lives, so its address is enough for the kernels that
 put masks on scores (:mod:`structgen.decoding.masking`).  Other objects with
 ``try_accept`` and ``fill_bitmask`` (the reference engine, a user's), matchers
-with a token budget and whatever the kernel leaves to Python go one by one
+with a token budget or arrays whose items must differ, and whatever the kernel leaves to Python go one by one
 through rows of a bitmask.
 """
 

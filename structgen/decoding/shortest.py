@@ -34,6 +34,7 @@ from ..automata.lexer_shortest import spell, spellings, words_below
 from ..errors import LimitError
 from ..grammar.ir import TextGrammar
 from .extra_keys import ExtraKeys
+from .shortest_arrays import another, items_at
 
 if TYPE_CHECKING:
     from ..automata.arena import Arena
@@ -45,6 +46,8 @@ Text = tuple[int, bytes, bool]
 Value = Callable[[int], Optional[Text]]
 #: Most optional names that may depend on each other while ``minProperties`` asks for more.
 MAX_LINKED = 14
+#: Nodes one shortest value may depend on.
+MAX_NODES = 200_000
 
 _EMPTY: Text = (0, b"", False)
 
@@ -196,17 +199,32 @@ class Completions:
         if kind == sk.DONE:
             return _EMPTY
         if kind == sk.VALUE:
-            return _cat(self.value(a), self.after(parent))
+            return _cat(self._item(a, parent), self.after(parent))
         if kind == sk.COLON:
             return _cat(_text(b":" + self._post), self.value(a), self.after(parent))
         if kind in (sk.ARR_START, sk.ARR_AFTER):
-            items = self._items(self._array(a), b, self.value)
+            record = self._array(a)
+            items = self._items(record, b, self.value) if record[sk.A_POSITION] < 0 else items_at(self, b, self.value)
             assert items is not None
             return _cat(self._listed(items, kind == sk.ARR_AFTER), _text(b"]"), self.after(parent))
         obj, seen, position, cnt, x = self._position(a)
         least = 1 if kind == sk.OBJ_KEY else 0
         body = self._rest(obj, seen, position, cnt, x, None, least, kind == sk.OBJ_AFTER)
         return _cat(body, self.after(parent))
+
+    def _item(self, node: int, parent: int) -> Text:
+        """The shortest value of `node` before context `parent`, where values before it may not be known."""
+        unknown = 0
+        if self.arena.unique:
+            for m in self._members(parent):
+                kind, array, position = self.arena.pool("ctx").reshape(-1, sk.CTX_W)[m, :3].tolist()
+                if kind == sk.ARR_AFTER and self._array(array)[sk.A_POSITION] >= 0:
+                    unknown = max(unknown, self.arena.lowering.places.key(position)[3] - 1)
+        if not unknown:
+            return self.value(node)
+        text = another(self, node, unknown, self.value)
+        assert text is not None
+        return text[0], b"\0" * text[0], True
 
     def _listed(self, parts: list[Text], comma: bool) -> Text:
         """Items or members up to the closing bracket, white space before the first one done."""
@@ -226,26 +244,49 @@ class Completions:
 
     def _solve(self, root: int) -> None:
         """Improve the texts of the nodes needed until nothing changes; each is visited when a child improves."""
-        known, need, order = self._nodes, {root}, [root]
+        known = self._nodes
         users: dict[int, list[int]] = {}
-        for node in order:
-            for child in self._children(node):
-                if child >= 0 and child not in known:
-                    users.setdefault(child, []).append(node)
-                    if child not in need:
-                        need.add(child)
-                        order.append(child)
+        need: set[int] = set()
+        asked: set[tuple[int, int]] = set()
         best: dict[int, Text] = {}
+        following: dict[int, None] = {}
+
+        def reach(start: int) -> list[int]:
+            """Nodes not needed so far that `start` may need."""
+            order = [start]
+            need.add(start)
+            for node in order:
+                for child in self._children(node):
+                    if child >= 0 and child not in known:
+                        users.setdefault(child, []).append(node)
+                        if child not in need:
+                            need.add(child)
+                            order.append(child)
+            if len(need) > MAX_NODES:
+                raise LimitError(f"a shortest value of more than {MAX_NODES} parts", place="shortest value",
+                                 limit=MAX_NODES)
+            return order
 
         def value(i: int) -> Optional[Text]:
             return known.get(i) or best.get(i)
 
-        todo, queued = order[::-1], need
+        def ask(i: int) -> Optional[Text]:
+            """`value` for nodes that are met only as an array is looked at."""
+            if i not in known and (i, asking) not in asked:
+                asked.add((i, asking))
+                users.setdefault(i, []).append(asking)
+                if i not in need:
+                    following.update(dict.fromkeys(reversed(reach(i))))
+            return value(i)
+
+        todo = reach(root)[::-1]
+        queued = set(todo)
         while todo:
-            following: dict[int, None] = {}
+            following = {}
             for node in todo:
+                asking = node
                 queued.discard(node)
-                text = self._candidates(node, value)
+                text = self._candidates(node, value, ask)
                 if text is not None and (node not in best or text < best[node]):
                     best[node] = text
                     for user in users.get(node, ()):
@@ -260,6 +301,8 @@ class Completions:
         self.arena.lowering.ready(i)
         node = self.arena.grammar.node(i)
         for a in node.arrays:
+            if a.counts or a.unique and a.min > 1:
+                continue            # asked for as the search comes to them
             yield from a.prefix[:a.min]
             if a.min > len(a.prefix):
                 yield a.items
@@ -286,7 +329,7 @@ class Completions:
         a, o = record[sk.N_ARR], record[sk.N_OBJ]
         return alts[a:a + record[sk.N_NARR]].tolist(), alts[o:o + record[sk.N_NOBJ]].tolist()
 
-    def _candidates(self, i: int, value: Value) -> Optional[Text]:
+    def _candidates(self, i: int, value: Value, ask: Value) -> Optional[Text]:
         arena = self.arena
         arena.lowering.ready(i)
         node = arena.grammar.node(i)
@@ -305,7 +348,9 @@ class Completions:
             out.append(_text(b'"' + self.suffix(record[sk.N_STR]) + b'"'))
         arrays, objects = self._alternatives(i)
         for a in arrays:
-            items = self._items(self._array(a), 0, value)
+            record = self._array(a)
+            start = record[sk.A_POSITION]
+            items = self._items(record, 0, value) if start < 0 else items_at(self, start, ask)
             if items is not None:
                 out.append(_cat(_text(b"[" + self._open), self._listed(items, False), _text(b"]")))
         for o in objects:

@@ -16,11 +16,11 @@ of keys without a possible value).
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Callable, NamedTuple, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional, Sequence, Union
 
 from .strings import ANY_STRING, Atom, StrLang
 
-__all__ = ["NumAlt", "NumLang", "ANY_NUMBER", "ArrayAlt", "Extra", "Ways", "ObjectAlt", "ValueNode",
+__all__ = ["NumAlt", "NumLang", "ANY_NUMBER", "ArrayAlt", "Count", "Extra", "Ways", "ObjectAlt", "ValueNode",
            "JsonGrammar", "TextGrammar", "CoverageEntry", "Options"]
 
 Exact = Union[int, Fraction]
@@ -45,17 +45,47 @@ NumLang = tuple[NumAlt, ...]
 ANY_NUMBER: NumLang = (NumAlt(),)
 
 
+class Count(NamedTuple):
+    """A counter of items: it must end in lo..hi (`hi` None: no upper bound).
+
+    `free`: an item that is read without adding to the counter may match all the
+    same, so once `lo` is reached nothing is lost by not counting.
+    """
+
+    lo: int
+    hi: Optional[int]
+    free: bool
+
+
 class ArrayAlt(NamedTuple):
     """Arrays: item i < len(prefix) is in prefix[i], later ones in `items`.
 
     `items` is -1 when nothing may follow the prefix.  `max` is None when there
     is no upper bound; it never exceeds len(prefix) when `items` is -1.
+
+    With `counts`, items are counted too: ``choices[i]`` lists the ways to read
+    item i (the last entry: every later item), as pairs (node, counters the item
+    adds to, as bits); `prefix` and `items` then only say what items are
+    whatever the counters do.  `unique`: no two items are equal.
     """
 
     prefix: tuple[int, ...] = ()
     items: int = -1
     min: int = 0
     max: Optional[int] = None
+    counts: tuple[Count, ...] = ()
+    choices: tuple[tuple[tuple[int, int], ...], ...] = ()
+    unique: bool = False
+
+    def rows(self) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """`choices`, also where nothing is counted."""
+        if self.counts:
+            return self.choices
+        return tuple([((i, 0),) for i in self.prefix] + [((self.items, 0),) if self.items >= 0 else ()])
+
+    def children(self) -> tuple[int, ...]:
+        """Every node an item may be read as (-1 among them if nothing may follow the prefix)."""
+        return self.prefix + (self.items,) + tuple([node for row in self.choices for node, _ in row])
 
 
 #: Ways to write the value of a key, as pairs (clauses that it satisfies, a bitset; node).
@@ -164,6 +194,8 @@ class JsonGrammar:
     float_integers: bool = True
     #: may an object want an undeclared key for the sake of a clause?
     open_clauses: bool = False
+    #: may some array have to have different items?
+    unique_items: bool = False
 
     def __init__(self, options: Options = Options()):
         self.options = options
@@ -180,6 +212,20 @@ class JsonGrammar:
 
     def _build(self, i: int) -> ValueNode:
         raise KeyError(i)
+
+    def without(self, i: int, values: Sequence[Any]) -> int:
+        """The node of the values of node `i` that equal none of `values`; -1 if there are none.
+
+        Only grammars with ``unique`` arrays need it.
+        """
+        raise NotImplementedError
+
+    def values(self, i: int, limit: int) -> Optional[Sequence[Any]]:
+        """The values of node `i`, each once, if there are at most `limit`; else None.
+
+        Only grammars with ``unique`` arrays need it.
+        """
+        raise NotImplementedError
 
 
 class TextGrammar(NamedTuple):

@@ -7,7 +7,9 @@ A configuration is a stack, outermost first, of small tuples:
 ``("lit", rest)``                   these bytes, exactly
 ``("str", machine, state, raw)``    in a string; `raw`: unfinished character
 ``("num", machine, state)``         in a number
-``("arr", alt, count, phase)``      in an array (phase: first, item, after)
+``("arr", alt, count, phase, ...)`` in an array (phase: first, item, in, after);
+                                    what its counters say, the items so far, and
+                                    the text of the last one (if items differ)
 ``("obj", alt, seen, last, extras, phase)``  in an object (first, key, after)
 ``("key", machine, state, text, raw)``       in a key of the object below it
 ``("gap", left)``                   at most `left` bytes of white space first
@@ -27,6 +29,7 @@ from itertools import combinations
 from typing import Any, Iterator, Optional
 
 from ..errors import LimitError
+from ..grammar.arrays import canonical, parse_item
 from ..grammar.ir import ArrayAlt, JsonGrammar
 from ..grammar.strings import Pattern
 from .numbers import number_machine
@@ -38,6 +41,30 @@ Stack = tuple[tuple, ...]
 SPACE = frozenset(b" \t\n\r")
 MAX_SUBSETS = 1 << 16
 MAX_GAP = 4095
+#: a node with more values than this never runs out of them in a text one looks at
+FEW = 12
+
+
+def _with_byte(stack: Stack, b: int) -> Stack:
+    """`stack` with byte `b` noted as text of the items it belongs to."""
+    if not any(f[0] == "arr" and f[1].unique and f[3] in ("in", "after") for f in stack):
+        return stack
+    return tuple(f[:6] + (f[6] + bytes([b]),) if f[0] == "arr" and f[1].unique and f[3] in ("in", "after") else f
+                 for f in stack)
+
+
+def _may_close(alt: ArrayAlt, count: int, counters: tuple) -> bool:
+    return count >= alt.min and all(n >= c.lo for n, c in zip(counters, alt.counts))
+
+
+def _ways(alt: ArrayAlt, count: int, counters: tuple) -> Iterator[tuple[int, tuple]]:
+    """(node, counters afterwards) of every way to read item `count`."""
+    rows = alt.rows()
+    for node, bits in rows[min(count, len(rows) - 1)]:
+        after = tuple(n + (bits >> k & 1) for k, n in enumerate(counters))
+        if all(c.hi is None or n <= c.hi for n, c in zip(after, alt.counts)):
+            # beyond what is asked for, more makes no difference
+            yield node, tuple(min(n, c.lo) if c.hi is None else n for n, c in zip(after, alt.counts))
 
 
 class Configurations:
@@ -55,6 +82,8 @@ class Configurations:
         self._conjs: dict[Any, ConjMachine] = {}
         self._numbers: dict[Any, Any] = {}
         self._keys: dict[Any, KeyMachine] = {}
+        self._choices: dict[Any, list] = {}
+        self._endings: dict[Any, bool] = {}
         if self.options.whitespace not in ("flexible", "compact", "json.dumps"):
             self._space = _nfa(Pattern("python", self.options.whitespace))
 
@@ -64,7 +93,7 @@ class Configurations:
 
     def step(self, configs: frozenset[Stack], b: int) -> frozenset[Stack]:
         """All live configurations after one more byte."""
-        return frozenset(s for c in configs for s in self._step(c, b))
+        return frozenset(_with_byte(s, b) for c in configs for s in self._step(c, b))
 
     def accepts(self, configs: frozenset[Stack]) -> bool:
         """May the text end here?"""
@@ -128,7 +157,7 @@ class Configurations:
             return ()
         frame = rest[-1]
         if frame[0] == "arr":
-            frame = ("arr", frame[1], frame[2] + 1, "after")
+            frame = ("arr", frame[1], frame[2] + 1, "after") + frame[4:]
         else:
             frame = frame[:-1] + ("after",)
         return self._gap(rest[:-1] + (frame,), b)
@@ -148,7 +177,7 @@ class Configurations:
                     yield rest + (("str", machine, machine.start, b""),)
         if b == ord("["):
             for alt in node.arrays:
-                yield self._gap(rest + (("arr", alt, 0, "first"),), b)
+                yield self._gap(rest + (("arr", alt, 0, "first", (0,) * len(alt.counts), (), b""),), b)
         if b == ord("{"):
             for alt in node.objects:
                 frame = ("obj", alt, frozenset(), -1, frozenset(), "first")
@@ -195,25 +224,80 @@ class Configurations:
 
     # ---- arrays ---------------------------------------------------------
 
-    @staticmethod
-    def _item(alt: ArrayAlt, i: int) -> int:
-        """The node of item `i`, -1 when there may be none."""
-        if alt.max is not None and i >= alt.max:
-            return -1
-        return alt.prefix[i] if i < len(alt.prefix) else alt.items
-
     def _in_arr(self, rest, top, b):
-        _, alt, count, phase = top
-        if b == ord("]") and phase != "item" and count >= alt.min:
+        _, alt, count, phase, counters, items, text = top
+        if b == ord("]") and phase != "item" and _may_close(alt, count, counters):
             yield self._after_value(rest, b)
-        item = self._item(alt, count)
-        if item < 0:
-            return
         if phase == "after":
             if b == ord(","):
-                yield self._gap(rest + (("arr", alt, count, "item"),), b)
+                if alt.unique:
+                    items += (text.strip(),)
+                    if not self._items(alt, count, counters, items):
+                        return
+                elif not self._items(alt, count, counters, ()):
+                    return
+                yield self._gap(rest + (("arr", alt, count, "item", counters, items, b""),), b)
+            return
+        for node, after in self._items(alt, count, counters, items):
+            frame = ("arr", alt, count, "in", after, items, b"")
+            yield from self._step(rest + (frame, ("value", node)), b)
+
+    def _items(self, alt: ArrayAlt, count: int, counters: tuple, items: tuple) -> list[tuple[int, tuple]]:
+        """(node, counters afterwards) of every way to read the next item such that the array can be completed."""
+        if alt.max is not None and count >= alt.max:
+            return []
+        key = alt, count, counters, items
+        found = self._choices.get(key)
+        if found is not None:
+            return found
+        out = []
+        values = [parse_item(text) for text in items]
+        used = frozenset(map(canonical, values))
+        for node, after in _ways(alt, count, counters):
+            if not self._can_end(alt, count + 1, after, used):
+                continue
+            if alt.unique:
+                taken = list(values)
+                for v in self._scarce(alt):
+                    if not self._can_end(alt, count + 1, after, used | {canonical(v)}):
+                        taken.append(v)
+                node = self.grammar.without(node, taken) if taken else node
+            if node >= 0:
+                out.append((node, after))
+        self._choices[key] = out
+        return out
+
+    def _scarce(self, alt: ArrayAlt) -> list:
+        """All values of the nodes of `alt` that have few."""
+        return [v for row in alt.rows() for node, _ in row for v in self.grammar.values(node, FEW) or ()]
+
+    def _can_end(self, alt: ArrayAlt, count: int, counters: tuple, used: frozenset, left: int = -1) -> bool:
+        """Is there a sequence of further items that completes the array? Every one of some length is tried."""
+        if _may_close(alt, count, counters):
+            return True
+        if left < 0:
+            left = len(alt.rows()) + alt.min + sum(c.lo for c in alt.counts)
+        if left == 0 or alt.max is not None and count >= alt.max:
+            return False
+        if alt.max is None:
+            count = min(count, max(len(alt.rows()), alt.min))
+        key = alt, count, counters, used, left
+        known = self._endings.get(key)
+        if known is None:
+            known = self._endings[key] = any(
+                self._can_end(alt, count + 1, after, more, left - 1)
+                for node, after in _ways(alt, count, counters) for more in self._next(alt, node, used))
+        return known
+
+    def _next(self, alt: ArrayAlt, node: int, used: frozenset) -> Iterator[frozenset]:
+        """The sets of items after one more of `node`; one that has many values takes none from the others."""
+        values = self.grammar.values(node, FEW) if alt.unique else None
+        if values is None:
+            yield used
         else:
-            yield from self._step(rest + (top, ("value", item)), b)
+            for v in values:
+                if canonical(v) not in used:
+                    yield used | {canonical(v)}
 
     # ---- objects --------------------------------------------------------
 

@@ -28,11 +28,11 @@ from ..automata.stack_kernels import (
     F_STEP, MAY_START, KEYS, KEY_BASE, KEY_W, K_EXTRA, K_NAMES, K_SEEN, LEFT_NONE, LOW, LX_BASE, MULTI, MUST_SPACE, NATIVE, NEED, NEED_LEXER,
     LEXER, NEED_NODE, NODE, NODE_W, N_NUM, N_OUT, N_READY, N_STATIC, OPS, OP_W, OUT, P_EXT, QUOTE, RAW_BASE, ROOM_MEMO,
     ROOM_PENDING, ROOM_REGION, ROOM_ROWS, SET_BASE, SHIFT, STATIC, TOUCHED, VALUE, WS, WSX_BASE, X_COUNT,
-    any_allowed, ask_lexer, call1, call2, call4, call5, call6, call7, call8, can_end, emit, expand, gap, grow_probe, intern_bits, keys_left, key_record, ld16, ld32, ld64, ld8,
+    any_allowed, ask_lexer, call1, call2, call3, call4, call5, call6, call7, call8, can_end, emit, expand, gap, grow_probe, intern_bits, keys_left, key_record, ld16, ld32, ld64, ld8,
     TRIE_BASE, lexeme_label, mix, need, next_bytes, np_empty, piece_label, piece_step, plain_byte, popcount, trie_position, projection, put_slot, size_of, stack_call, st32, st64)
 
 #: sha256 of the kernel files compiled into this one (see automata/stack_kernels.py).
-DEPENDS_ON = "234357879f81210510807df91a204d1ca171bca6558b63f8fc79be93e880354b"
+DEPENDS_ON = "d9c6dfd3b01f760fb109f2af2eff5e898248cdc74b075015144b83bddf5c0b19"
 
 # ---- slots of the block that belong to masks
 (TRIE, TRIE_FIRST, TRIE_TOKENS, TRIE_TOKEN,
@@ -903,17 +903,17 @@ def number_rows(e, c, dst):
     for i in range(m):
         r = ld64(e, CTX) + items[i] * (CTX_W * 4)
         kind = ld32(r, C_KIND)
-        node, after = -1, -1
-        if kind == VALUE:
+        k = 0
+        while kind == VALUE or kind == ARR_START:
+            v = items[i]
+            if kind == ARR_START:
+                v = call3(ld64(e, F_ITEM), e, items[i], k)
+                if v < DEAD:
+                    return v
+                if v < 0:
+                    break
+            r = ld64(e, CTX) + v * (CTX_W * 4)
             node, after = ld32(r, C_A), ld32(r, C_PARENT)
-        elif kind == ARR_START:
-            v = call2(ld64(e, F_ITEM), e, items[i])
-            if v < DEAD:
-                return v
-            if v >= 0:
-                r = ld64(e, CTX) + v * (CTX_W * 4)
-                node, after = ld32(r, C_A), ld32(r, C_PARENT)
-        if node >= 0:
             v = ld64(e, NODE) + node * (NODE_W * 8)
             if ld64(v, N_READY) == 0:
                 return need(e, NEED_NODE, node, 0)
@@ -922,6 +922,9 @@ def number_rows(e, c, dst):
                 x = call4(ld64(e, F_LEXEME_ROW), e, q, after, dst)
                 if x < 0:
                     return x
+            if kind == VALUE:
+                break
+            k += 1
     return 0
 
 

@@ -12,17 +12,17 @@ SCHEMA = {
     "additionalProperties": False,
 }
 #: refused, not enforced, enforced and an annotation
-MIXED = {"title": "t", "type": "array", "items": {"format": "phone"}, "uniqueItems": True}
+MIXED = {"title": "t", "type": "array", "items": {"format": "phone"}, "not": {"uniqueItems": True}}
 
 
 def test_explain_lists_every_keyword(cli, write):
     done = cli("explain", write("s.json", MIXED), "--output-format", "json")
     assert done.code == 3
     record = done.json()
-    assert record["accepted"] is False and record["refusal"]["pointer"] == "#/uniqueItems"
+    assert record["accepted"] is False and record["refusal"]["pointer"] == "#/not"
     assert {k["pointer"]: k["status"] for k in record["keywords"]} == {
         "#/title": "annotation", "#/type": "enforced", "#/items": "enforced", "#/items/format": "not enforced",
-        "#/uniqueItems": "refused"}
+        "#/not": "refused", "#/not/uniqueItems": "enforced"}
     assert all(k["note"] for k in record["keywords"] if k["status"] in ("refused", "not enforced"))
 
 
@@ -41,10 +41,10 @@ def test_explain_exit_codes(cli, write):
 
 
 def test_explain_several_refusals(cli):
-    schema = {"properties": {"a": {"uniqueItems": True}, "b": {"items": {"uniqueItems": True}}}}
+    schema = {"properties": {"a": {"not": {"uniqueItems": True}}, "b": {"items": {"not": {"uniqueItems": True}}}}}
     done = cli("explain", json.dumps(schema), "--output-format", "json")
     assert {k["pointer"] for k in done.json()["keywords"] if k["status"] == "refused"} == {
-        "#/properties/a/uniqueItems", "#/properties/b/items/uniqueItems"}
+        "#/properties/a/not", "#/properties/b/items/not"}
 
 
 def test_explain_what_can_never_be(cli):
@@ -156,8 +156,8 @@ def test_options_change_the_language(cli, write):
     extra = '{"a": 1}'
     assert cli("match", '{"type": "object", "properties": {"b": {}}}', extra).code == 0
     assert cli("match", '{"type": "object", "properties": {"b": {}}}', extra, "--extra", "closed").code == 1
-    assert cli("match", '{"uniqueItems": true}', "[]").code == 3
-    assert cli("match", '{"uniqueItems": true}', "[1, 1]", "--lenient").code == 0
+    assert cli("match", '{"not": {"uniqueItems": true}}', "[]").code == 3
+    assert cli("match", '{"not": {"uniqueItems": true}}', "[1, 2]", "--lenient").code == 0
 
 
 def test_mask(cli, write):
@@ -238,7 +238,7 @@ def test_compile(cli, write, tmp_path):
     assert loaded.can_end()
     nowhere = write("file", "") / "x.sgc"
     assert cli("compile", write("s.json", SCHEMA), "-t", "bytes", "-o", nowhere).code == 4
-    assert cli("compile", write("s.json", {"uniqueItems": True}), "-t", "bytes", "-o", target).code == 3
+    assert cli("compile", write("s.json", {"not": {"uniqueItems": True}}), "-t", "bytes", "-o", target).code == 3
 
 
 @pytest.mark.hf

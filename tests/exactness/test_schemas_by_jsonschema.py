@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 
 import pytest
 
@@ -19,7 +20,8 @@ from structgen.reference import ReferenceMatcher
 from tests.support.random_schemas import TABLE, random_schema, random_value
 
 BYTES = ([bytes([b]) for b in range(256)] + [None], [256])
-N = 170
+N = 190
+HUGE = re.compile(rb"[eE][-+]?\d{5}")
 
 
 def schema_of(case: int):
@@ -88,7 +90,7 @@ def test_verdicts_and_walks(part):
             assert accepted(relation, text.encode()) == oracle.check(text).valid, (schema, text)
         for _ in range(3):
             text = closing_walk(relation, rng)
-            if text is None:
+            if text is None or HUGE.search(text):      # beyond what decimal reads
                 continue
             finished += 1
             verdict = oracle.check(text)

@@ -83,8 +83,32 @@ def accepts(grammar, node_id, value):
 def array_in(grammar, alt, value):
     if len(value) < alt.min or alt.max is not None and len(value) > alt.max:
         return False
-    return all(accepts(grammar, alt.prefix[i] if i < len(alt.prefix) else alt.items, item)
-               for i, item in enumerate(value))
+    if not all(accepts(grammar, alt.prefix[i] if i < len(alt.prefix) else alt.items, item)
+               for i, item in enumerate(value)):
+        return False
+    if alt.unique and any(same(x, y) for i, x in enumerate(value) for y in value[:i]):
+        return False
+    # every way to count the items
+    totals = {(0,) * len(alt.counts)}
+    for i, item in enumerate(value):
+        if alt.counts:
+            row = alt.choices[min(i, len(alt.choices) - 1)]
+            totals = {tuple(n + (bits >> k & 1) for k, n in enumerate(t))
+                      for node, bits in row if accepts(grammar, node, item) for t in totals}
+    return any(all(c.lo <= n and (c.hi is None or n <= c.hi) for n, c in zip(t, alt.counts)) for t in totals)
+
+
+def same(x, y):
+    """Equality of JSON values: numbers by value, and no boolean is a number."""
+    if isinstance(x, bool) or isinstance(y, bool) or x is None or y is None:
+        return x is y
+    if isinstance(x, list) and isinstance(y, list):
+        return len(x) == len(y) and all(map(same, x, y))
+    if isinstance(x, dict) and isinstance(y, dict):
+        return x.keys() == y.keys() and all(same(x[k], y[k]) for k in x)
+    if isinstance(x, (int, float)) and isinstance(y, (int, float)):
+        return exact(x) == exact(y)
+    return type(x) is type(y) and x == y
 
 
 def object_in(grammar, alt, value):

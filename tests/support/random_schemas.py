@@ -69,6 +69,28 @@ TABLE: list[Any] = [
     {"type": ["integer", "string", "null", "boolean"]}, {"minimum": 3}, {"minLength": 2}, {"required": ["a"]},
     {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": {"const": 0}}},
     {"type": "array", "items": {"type": "array", "items": {"type": "boolean"}, "maxItems": 1}, "minItems": 1},
+    {"type": "array", "contains": {"const": "a"}, "items": {"enum": ["a", "b", 1]}, "maxContains": 1},
+    {"type": "array", "contains": {"type": "string"}, "minContains": 2, "maxItems": 3},
+    {"type": "array", "allOf": [{"contains": {"const": 1}}, {"contains": {"type": "string"}, "maxContains": 1}],
+     "maxItems": 3},
+    {"type": "array", "not": {"contains": {"type": "string"}}}, {"type": "array", "not": {"items": {"type": "string"}}},
+    {"type": "array", "prefixItems": [{"type": "null"}], "contains": {"type": "null"}, "minContains": 2},
+    {"type": "array", "uniqueItems": True}, {"type": "array", "uniqueItems": True, "items": {"type": "string"}},
+    {"type": "array", "uniqueItems": True, "items": {"type": "boolean"}},
+    {"type": "array", "uniqueItems": True, "items": {"enum": ["a", "ab", "b"]}, "minItems": 2},
+    {"type": "array", "uniqueItems": True, "items": {"type": "integer", "minimum": 0, "maximum": 2}, "minItems": 3},
+    {"type": "array", "uniqueItems": True, "items": {"type": "number"}},
+    {"type": "array", "uniqueItems": True, "prefixItems": [{"type": "string"}, {"enum": ["a", "b"]}, {"const": "b"}],
+     "minItems": 3},
+    {"type": "array", "uniqueItems": True, "items": {"type": "object", "properties": {"a": {"type": "boolean"}},
+                                                     "additionalProperties": False}},
+    {"type": "array", "uniqueItems": True, "items": {"type": "object", "properties": {"a": {"type": "string"}, "b": {}},
+                                                     "required": ["a"]}},
+    {"type": "array", "uniqueItems": True, "items": {"type": "array", "items": {"type": "boolean"}, "maxItems": 2}},
+    {"type": "array", "uniqueItems": True, "items": {"enum": ["a", "b", 1]}, "contains": {"type": "string"},
+     "minContains": 2, "minItems": 3},
+    {"type": "array", "uniqueItems": True, "items": {"anyOf": [{"type": "string", "maxLength": 1}, {"type": "null"}]},
+     "minItems": 2},
 ]
 
 
@@ -179,6 +201,15 @@ def _array(rng, depth, refs):
         s["minItems"] = lo
     if rng.random() < 0.4:
         s["maxItems"] = lo + rng.randint(0, 2)
+    if rng.random() < 0.25:
+        s["uniqueItems"] = True
+    if rng.random() < 0.2:
+        s["contains"] = random_schema(rng, 0)
+        least = rng.choice([None, None, 0, 1, 2])
+        if least is not None:
+            s["minContains"] = least
+        if rng.random() < 0.3:
+            s["maxContains"] = rng.randint(0, 2)
     return s
 
 

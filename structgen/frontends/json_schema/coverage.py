@@ -20,6 +20,7 @@ __all__ = ["coverage_of"]
 
 #: keywords that may leave no room for exponents
 _NUMERIC = frozenset(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"))
+UNIQUE_NOTE = "numbers that must differ from earlier ones are written without exponents"
 _VOCABULARY = {k.name: k.vocabulary for k in KEYWORDS}
 
 
@@ -66,6 +67,8 @@ def _entries(g: "SchemaGrammar", schema: dict, dialect: Dialect, place: str, rel
             if keyword in _NUMERIC and isinstance(form, Form) and g.options.numbers == "all" \
                     and narrows_exponents(form.number):
                 note = EXPONENT_NOTE
+            elif keyword == "uniqueItems" and value is True:
+                note = UNIQUE_NOTE
         elif keyword in ANNOTATIONS:
             status, note = "annotation", ""
         elif keyword in _VOCABULARY:

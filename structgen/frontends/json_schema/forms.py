@@ -21,9 +21,9 @@ from ...grammar.ir import ANY_NUMBER, NumAlt, NumLang
 from ...grammar.numbers import intersect_number_langs, simplify
 from ...grammar.strings import ANY_STRING, Pattern, StrLang, intersect, union
 
-__all__ = ["ANY", "NONE", "NULL", "BOOL", "NUM", "INT", "STR", "ARR", "OBJ", "ALL_TYPES", "Layer", "ArrForm",
-           "Some", "Clause", "ObjForm", "Form", "ANY_ARRAYS", "ANY_OBJECTS", "ANY_FORM", "NO_FORM", "INTEGERS",
-           "type_form", "meet", "join", "live_types", "MAX_ALTERNATIVES"]
+__all__ = ["ANY", "NONE", "NULL", "BOOL", "NUM", "INT", "STR", "ARR", "OBJ", "ALL_TYPES", "Layer", "Contains",
+           "ArrForm", "Some", "Clause", "ObjForm", "Form", "ANY_ARRAYS", "ANY_OBJECTS", "ANY_FORM", "NO_FORM",
+           "INTEGERS", "type_form", "meet", "join", "live_types", "counted", "MAX_ALTERNATIVES"]
 
 #: node numbers with a fixed meaning: any value, no value
 ANY, NONE = 0, -1
@@ -54,8 +54,22 @@ class Layer:
         self.explicit = explicit
 
 
+class Contains(NamedTuple):
+    """Of the items from number `start` on, lo..hi are in `node` (`hi` None: no upper bound).
+
+    `other` is the complement of `node`, or ANY: then items need not be told
+    apart exactly, which will do where there is no upper bound.
+    """
+
+    node: int
+    lo: int = 1
+    hi: Optional[int] = None
+    start: int = 0
+    other: int = ANY
+
+
 class ArrForm(NamedTuple):
-    """An array alternative; item i is in prefix[i], later ones in `items`.
+    """An array alternative; item i is in prefix[i], later ones in `items`; `unique`: no two are equal.
 
     `marks` is used by :mod:`.evaluated` alone.
     """
@@ -64,6 +78,8 @@ class ArrForm(NamedTuple):
     items: int = ANY
     min: int = 0
     max: Optional[int] = None
+    contains: tuple[Contains, ...] = ()
+    unique: bool = False
     marks: frozenset = frozenset()
 
 
@@ -165,7 +181,38 @@ def _meet_arrays(a: ArrForm, b: ArrForm, conj: Callable[[int, int], int]) -> Opt
     pa, pb = a.prefix, b.prefix
     n = max(len(pa), len(pb))
     prefix = tuple(conj(pa[i] if i < len(pa) else a.items, pb[i] if i < len(pb) else b.items) for i in range(n))
-    return ArrForm(prefix, conj(a.items, b.items), lo, hi, a.marks | b.marks)
+    both = ArrForm(prefix, conj(a.items, b.items), lo, hi, a.contains + b.contains, a.unique or b.unique,
+                   a.marks | b.marks)
+    return counted(both) if both.contains else both
+
+
+def counted(form: ArrForm) -> Optional[ArrForm]:
+    """`form` with its counters merged, and turned into lengths where they count every item; None: plainly empty."""
+    merged: dict[tuple, Contains] = {}
+    lo, hi = form.min, form.max
+    for c in form.contains:
+        if c.node == NONE:
+            if c.lo:
+                return None
+            continue
+        if c.node == ANY:
+            if c.lo:
+                lo = max(lo, c.start + c.lo)
+            if c.hi is not None:
+                hi = c.start + c.hi if hi is None else min(hi, c.start + c.hi)
+            continue
+        old = merged.get((c.node, c.start))
+        if old is not None:
+            top = old.hi if c.hi is None else c.hi if old.hi is None else min(old.hi, c.hi)
+            c = Contains(c.node, max(c.lo, old.lo), top, c.start, c.other or old.other)
+        if c.hi is not None and c.lo > c.hi:
+            return None
+        if c.lo or c.hi is not None:
+            merged[c.node, c.start] = c
+            lo = max(lo, c.start + c.lo if c.lo else 0)
+    if hi is not None and lo > hi:
+        return None
+    return form._replace(min=lo, max=hi, contains=tuple(merged.values()))
 
 
 def _meet_objects(a: ObjForm, b: ObjForm) -> Optional[ObjForm]:

@@ -10,14 +10,18 @@ built.
 from __future__ import annotations
 
 import gc
-from typing import Any, Mapping, Optional, Union
+from copy import copy
+from typing import Any, Mapping, Optional, Sequence, Union
 
 from ...errors import SchemaError, UnsatisfiableSchema, UnsupportedSchema
-from ...grammar.ir import ArrayAlt, CoverageEntry, Extra, JsonGrammar, Options, ValueNode
+from ...grammar.arrays import canonical
+from ...grammar.ir import CoverageEntry, Extra, JsonGrammar, Options, ValueNode
+from .arrays import array_alt, values_of
 from .coverage import coverage_of
 from .documents import Documents, DynamicScope, Site, pointer_of
-from .forms import ANY, NONE, ArrForm, live_types
 from .clauses import object_alts
+from .excluded import excluding
+from .forms import ANY, NONE, live_types
 from .oneof import overlapping_pairs
 from .satisfy import Satisfiability
 from .strlang import refine
@@ -54,6 +58,7 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
         self.extras: dict[int, Extra] = {}
         self._some_refused = False
         self._hard: list[int] = []
+        self._without: dict[tuple, int] = {}
         if not isinstance(schema, (dict, bool)):
             raise SchemaError(f"a schema is an object or a boolean, not {type(schema).__name__}")
         if schema is False:
@@ -94,6 +99,8 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
                     self._some_refused = True
                 if form.string:
                     refine(form.string)     # what cannot be decided is an error here, not later
+                if any([arr.contains for arr in form.arrays]):
+                    self._hard.append(i)
                 for obj in form.objects:
                     if obj.clauses:
                         self._some_refused = True     # nodes of parts of values appear later: look at all of them
@@ -130,7 +137,7 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
                             raise unsupported(keyword, site)
                         relaxed[pointer_of(site, keyword), keyword] = None
             node = self.node(i)
-            found = [k for alt in node.arrays for k in alt.prefix + (alt.items,)]
+            found = [k for alt in node.arrays for k in alt.children()]
             for alt in node.objects:
                 found += alt.nodes
                 found += [k for ways in alt.ways for _, k in ways]
@@ -168,7 +175,7 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
                              refine(form.string) if form.string else ())
         arrays = []
         for arr in form.arrays:
-            alt = self._array_alt(arr)
+            alt = array_alt(self, arr)
             if alt is not None:
                 arrays.append(alt)
         objects = []
@@ -179,25 +186,26 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
                          tuple(arrays) if len(arrays) < 2 else tuple(dict.fromkeys(arrays)),
                          tuple(objects) if len(objects) < 2 else tuple(dict.fromkeys(objects)))
 
-    def _array_alt(self, arr: ArrForm) -> Optional[ArrayAlt]:
-        items, hi = self.out(arr.items), arr.max
-        prefix: tuple = ()
-        if arr.prefix:
-            nodes = []
-            for node in arr.prefix if hi is None else arr.prefix[:hi]:
-                node = self.out(node)
-                if node < 0:
-                    items = NONE
-                    break
-                nodes.append(node)
-            prefix = tuple(nodes)
-        if items < 0:
-            hi = len(prefix) if hi is None else min(hi, len(prefix))
-        if hi is not None and hi <= len(prefix):
-            items, prefix = NONE, prefix[:hi]
-        if hi is not None and arr.min > hi:
-            return None
-        return ArrayAlt(prefix, items, arr.min, hi)
+    # -- values that differ ----------------------------------------------------------
+
+    def fork(self) -> "SchemaGrammar":
+        """The same grammar with tables of its own, to which nodes can be added without end."""
+        other = copy(self)
+        for name in ("_sites", "_forms", "_sats", "_same", "_ids", "_pairs", "_by_form", "_consts", "_absent",
+                     "_complements", "excluded", "unions"):
+            setattr(other, name, copy(getattr(self, name)))
+        other._nodes, other.extras, other._without = {}, {}, {}
+        return other
+
+    def without(self, i: int, values: Sequence[Any]) -> int:
+        key = i, frozenset(map(canonical, values))
+        node = self._without.get(key)
+        if node is None:
+            node = self._without[key] = self.out(self.conj(i, excluding(self, values)))
+        return node
+
+    def values(self, i: int, limit: int) -> Optional[list]:
+        return values_of(self, i, limit)
 
     @property
     def coverage(self) -> list[CoverageEntry]:

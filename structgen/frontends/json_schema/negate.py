@@ -21,8 +21,8 @@ from ...grammar.ir import ANY_NUMBER, NumLang
 from ...grammar.numbers import complement_numbers
 from ...grammar.strings import ANY_STRING, Literals, Pattern, StrLang, atom_lang, complement, literal_lang
 from .documents import Site
-from .forms import (ANY, ANY_ARRAYS, ANY_FORM, ANY_OBJECTS, ARR, BOOL, NONE, NULL, NUM, OBJ, STR, ArrForm, Form,
-                    Layer, ObjForm, Some, join, live_types, meet)
+from .forms import (ANY, ANY_ARRAYS, ANY_FORM, ANY_OBJECTS, ARR, BOOL, NONE, NULL, NUM, OBJ, STR, ArrForm, Contains,
+                    Form, Layer, ObjForm, Some, counted, join, live_types, meet)
 
 if TYPE_CHECKING:
     from .grammar import SchemaGrammar
@@ -116,16 +116,30 @@ def _array(g: "SchemaGrammar", alt: ArrForm, keyword: str, site: Site) -> Option
         out.append(ArrForm(max=alt.min - 1))
     if alt.max is not None:
         out.append(ArrForm(min=alt.max + 1))
-    checked = list(alt.prefix)
-    if alt.items not in (ANY, NONE) and (alt.max is None or alt.max > len(checked)):
+    if alt.unique:
+        return None
+    checked, start = list(alt.prefix), len(alt.prefix)
+    if alt.items not in (ANY, NONE) and (alt.max is None or alt.max > start):
         if alt.max is None or alt.max > _MAX_POSITIONS:
-            return None
-        checked += [alt.items] * (alt.max - len(checked))
+            node = g.complement(alt.items, keyword, site)
+            if node != NONE:
+                out.append(counted(ArrForm(contains=(Contains(node, 1, None, start),))))
+        else:
+            checked += [alt.items] * (alt.max - start)
+    for c in alt.contains:
+        if c.lo:
+            other = c.other or g.complement(c.node, keyword, site)
+            if c.lo == 1:
+                out.append(ArrForm((ANY,) * c.start, other) if other != NONE else ArrForm(max=c.start))
+            else:
+                out.append(counted(ArrForm(contains=(Contains(c.node, 0, c.lo - 1, c.start, other),))))
+        if c.hi is not None:
+            out.append(counted(ArrForm(contains=(Contains(c.node, c.hi + 1, None, c.start, c.other),))))
     for i, node in enumerate(checked):
         node = g.complement(node, keyword, site)
         if node != NONE:
             out.append(ArrForm((ANY,) * i + (node,), ANY, i + 1))
-    return tuple(out)
+    return tuple([a for a in out if a is not None])
 
 
 def _object(g: "SchemaGrammar", alt: ObjForm, keyword: str, site: Site) -> Optional[tuple]:

@@ -62,6 +62,9 @@ class NodeTable:
         #: for unevaluatedProperties and -Items: forms with marks by site, nodes of unions
         self.marked: dict[Site, Any] = {}
         self.unions: dict[tuple[int, ...], int] = {}
+        #: nodes of everything but some values, by those values
+        self.excluded: dict[frozenset, int] = {}
+        self.unique_items = False
 
     def _node(self, site: Site) -> int:
         """The number of one subschema."""

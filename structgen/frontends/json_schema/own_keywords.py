@@ -16,7 +16,7 @@ from ...grammar.numbers import constant, exact_number, normalize
 from ...grammar.strings import ANY_STRING, Length, Pattern, StrLang, intersect, literal_lang
 from .documents import Site, pointer_of
 from .forms import (ALL_TYPES, ANY, ANY_ARRAYS, ANY_FORM, ANY_OBJECTS, ARR, BOOL, INT, INTEGERS, NONE, NULL, NUM, OBJ,
-                    STR, ArrForm, Form, Layer, ObjForm, meet, type_form)
+                    STR, ArrForm, Contains, Form, Layer, ObjForm, counted, meet, type_form)
 from .keywords import Facts
 from .strlang import check_pattern
 
@@ -30,6 +30,8 @@ BUSY = object()
 #: applicators in place (allOf in anyOf in $ref ...), and constants, may nest so deep
 MAX_DEPTH = 120
 _MISSING = Facts.MISSING
+#: up to this minContains an item may count or not; beyond it the complement tells
+_FREE_COUNTS = 3
 
 
 def base_form(g: "SchemaGrammar", f: Facts, site: Site) -> Form:
@@ -122,28 +124,32 @@ def _arrays(g: "SchemaGrammar", f: Facts, site: Site, refused: list) -> tuple:
     elif f.unevaluated_items is not _MISSING:      # alone, or .evaluated would be asked
         items = g.child(site, ("unevaluatedItems",), f.unevaluated_items)
     lo, hi = f.min_items, f.max_items
+    counts: tuple = ()
     if f.contains is not _MISSING:
-        least = 1 if f.min_contains is None else f.min_contains
-        if f.contains is True or f.contains == {}:
-            lo = max(lo, least)
-            if f.max_contains is not None:
-                hi = f.max_contains if hi is None else min(hi, f.max_contains)
-        elif f.contains is False:
-            if least:
-                return ()
-        elif least or f.max_contains is not None:
-            g.refuse(refused, ARR, "contains", site)
+        least, most = 1, None
+        if draft >= 2019:
+            least, most = 1 if f.min_contains is None else f.min_contains, f.max_contains
+        if least or most is not None:
+            counts = (counter(g, g.child(site, ("contains",), f.contains), least, most, site),)
     while prefix and prefix[-1] == items:
         prefix = prefix[:-1]
     if items == NONE:
         hi = len(prefix) if hi is None else min(hi, len(prefix))
     if hi is not None and lo > hi:
         return ()
-    if f.unique and (hi is None or hi > 1):
-        g.refuse(refused, ARR, "uniqueItems", site)
-    if not prefix and items == ANY and lo == 0 and hi is None:
+    unique = f.unique and (hi is None or hi > 1)
+    if unique:
+        g.unique_items = True
+    if not prefix and items == ANY and lo == 0 and hi is None and not counts and not unique:
         return ANY_ARRAYS
-    return (ArrForm(prefix, items, lo, hi),)
+    form = counted(ArrForm(prefix, items, lo, hi, counts, unique))
+    return () if form is None else (form,)
+
+
+def counter(g: "SchemaGrammar", node: int, lo: int, hi: Any, site: Site, start: int = 0) -> Contains:
+    """The counter of a ``contains``: with a complement where that is needed, or saves many alternatives."""
+    other = g.complement(node, "contains", site) if hi is not None or lo > _FREE_COUNTS else ANY
+    return Contains(node, lo, hi, start, other)
 
 
 def _objects(g: "SchemaGrammar", f: Facts, site: Site, refused: list) -> tuple:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import Mapping, Optional
 
+from .arrays import array_satisfiable
 from .documents import pointer_of
-from .forms import ARR, NONE, OBJ, ArrForm, Form, live_types
+from .forms import ARR, NONE, OBJ, Form, live_types
 from .nodes import NodeTable
 from .objects import key_node, object_satisfiable
 from .strlang import refine
@@ -104,22 +105,12 @@ class Satisfiability(NodeTable):
         if form.string and refine(form.string):
             return True
         for arr in form.arrays:
-            if self._array_satisfiable(arr):
+            if array_satisfiable(self, arr):
                 return True
         for obj in form.objects:
             if object_satisfiable(self, obj):
                 return True
         return False
-
-    def _array_satisfiable(self, arr: ArrForm) -> bool:
-        if arr.min == 0:
-            return True
-        if arr.max is not None and arr.max < arr.min:
-            return False
-        good = True
-        for node in arr.prefix[:arr.min]:
-            good = self.has(node) and good
-        return good and (arr.min <= len(arr.prefix) or self.has(arr.items))
 
     def _culprit(self) -> tuple[str, int]:
         """The innermost schema that makes the root unsatisfiable: its pointer, and the node it is about."""

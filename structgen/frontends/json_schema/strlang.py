@@ -194,6 +194,12 @@ def conj_nonempty(conj: Conj, fuel: int = 2_000_000) -> bool:
                     return False
                 if profile.full or lo == profile.lo:
                     return True
+    if any(not positive and type(atom) is Literals for atom, positive in conj):
+        # all but finitely many of infinitely many
+        rest = [(atom, positive) for atom, positive in conj if positive or type(atom) is not Literals]
+        if not rest or len(rest) == 1 and rest[0][1] and (
+                is_infinite(rest[0][0]) or type(rest[0][0]) is Length and rest[0][0].hi is None):
+            return True
     return _conj_nonempty(conj, fuel)
 
 

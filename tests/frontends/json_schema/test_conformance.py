@@ -20,7 +20,7 @@ from structgen.frontends.json_schema import lower
 from structgen.frontends.json_schema.strlang import words
 from structgen.grammar.ir import Options
 from structgen.grammar.strings import Length, Literals
-from tests.support.ir_validate import accepts, string_in
+from tests.support.ir_validate import accepts, array_in, string_in
 from tests.support.random_schemas import NAMES, STRINGS, TABLE, random_schema, random_value
 
 DRAFTS = {"draft4": "http://json-schema.org/draft-04/schema#", "draft6": "http://json-schema.org/draft-06/schema#",
@@ -135,7 +135,7 @@ def heights(g):
     order, stack = {g.root: None}, [g.root]
     while stack:
         node = g.node(stack.pop())
-        below = [k for a in node.arrays for k in a.prefix + (a.items,)]
+        below = [k for a in node.arrays for k in a.children()]
         for o in node.objects:
             below += o.nodes
             if o.extra is not None:
@@ -176,10 +176,24 @@ def witness(g, i, height, rng):
     elif kind == "string":
         value = some_string(what)
     elif kind == "array":
-        return [witness(g, (what.prefix + (what.items,) * what.min)[k], height, rng) for k in range(what.min)]
+        return array_witness(g, what, height, rng)
     else:
         return object_witness(g, what, height, rng)
     if value is None:
+        raise GaveUp
+    return value
+
+
+def array_witness(g, alt, height, rng):
+    nodes = list((alt.prefix + (alt.items,) * alt.min)[:alt.min])
+    if alt.counts:      # every item adds to as many counters as it may
+        rows = alt.choices
+        nodes = [max(rows[min(k, len(rows) - 1)], key=lambda way: way[1].bit_count())[0]
+                 for k in range(max([alt.min] + [c.lo for c in alt.counts]))]
+    if any(k not in height for k in nodes):
+        raise GaveUp
+    value = [witness(g, k, height, rng) for k in nodes]
+    if (alt.counts or alt.unique) and not array_in(g, alt, value):
         raise GaveUp
     return value
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from structgen.frontends.json_schema import lower
-from structgen.grammar.ir import ANY_NUMBER, NumAlt, Options, ValueNode
+from structgen.grammar.ir import ANY_NUMBER, ArrayAlt, NumAlt, Options, ValueNode
 from structgen.grammar.strings import ANY_STRING, Length, Literals, Pattern
 from tests.support.ir_validate import accepts
 
@@ -33,7 +33,7 @@ def test_any():
                                                                             "array", "object"))}):
         g, node = root(schema)
         assert g.root == 0 and node[:5] == (True, True, True, ANY_NUMBER, ANY_STRING)
-        assert node.arrays == (((), 0, 0, None),)
+        assert node.arrays == (ArrayAlt((), 0, 0, None),)
         assert node.objects[0].extra.label(0) == 0
 
 
@@ -202,7 +202,8 @@ ONE_OF = [
     ({"oneOf": [{"type": "array", "items": {"type": "integer"}, "minItems": 1},
                 {"type": "array", "items": {"type": "string"}, "minItems": 1}]}, True),
     ({"oneOf": [{"type": "array", "items": {"type": "integer"}},
-                {"type": "array", "items": {"type": "string"}}]}, False),
+                {"type": "array", "items": {"type": "string"}}]}, True),           # the empty array is in both
+    ({"oneOf": [{"type": "array", "uniqueItems": True}, {"type": "array", "items": {"type": "string"}}]}, False),
     ({"$defs": {"t": {"oneOf": [{"type": "null"}, {"type": "object", "required": ["l"], "properties": {
         "l": {"$ref": "#/$defs/t"}}}]}}, "$ref": "#/$defs/t"}, True),
 ]
