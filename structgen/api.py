@@ -14,12 +14,10 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Literal, Optional, Sequence, TypeVar, Union, overload
 
 from .constraints import Constraint, constraint_of
 from .errors import ModelError, StructgenError
-from .grammar.cfg import CfgGrammar
 
 if TYPE_CHECKING:
     from .decoding.compiled import Compiled
@@ -70,11 +68,7 @@ def compile(schema: Any, tokenizer: Any) -> "Compiled":
                                  hint="compile its source again: sg.compile(compiled.source, tokenizer)")
         return schema
     constraint = constraint_of(schema)
-    grammar = constraint.grammar()
-    if isinstance(grammar, CfgGrammar) and find_spec("structgen.automata.cfg_program") is None:
-        raise StructgenError(f"{constraint!r:.200} is context-free, which this version cannot compile yet",
-                             hint="what is made of Regex, Choice, Text and Substring only can be compiled")
-    return Compiled(grammar, Vocabulary.load(tokenizer), source=constraint)
+    return Compiled(constraint.grammar(), Vocabulary.load(tokenizer), source=constraint)
 
 
 # -- constraints of calls ------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Annotated, Any, List, Optional
 
 import typer
 
-from .common import guarded, settings
+from .common import UsageError, guarded, settings
 
 __all__ = ["app", "run"]
 
@@ -141,10 +141,23 @@ def explain(
     order: OrderOption = None, extra: ExtraOption = None, whitespace: WhitespaceOption = None,
     numbers: NumbersOption = None, escapes: EscapesOption = None, format: FormatOption = None,
     no_format: NoFormatOption = None,
+    parser: Annotated[Optional[str], typer.Option("--parser", help="For Lark grammars: earley or lalr.")] = None,
+    lexer: Annotated[Optional[str], typer.Option("--lexer", help="For Lark grammars: as in lark.Lark.")] = None,
+    start: Annotated[Optional[str], typer.Option("--start", help="For grammars: the rule to start with.")] = None,
+    postlex: Annotated[Optional[str], typer.Option("--postlex", help="For Lark grammars: python, its indenter.")] = None,
     output_format: Output = OutputFormat.text,
 ) -> None:
-    """Say what happens to each keyword of a schema (enforced, not enforced or refused), and what can never be valid."""
+    """Say what happens to each keyword of a schema, and what can never be valid; or what a grammar is made of."""
     settings.json = output_format is OutputFormat.json
+    from .explain_grammar import is_grammar
+
+    if is_grammar(schema):
+        from .explain_grammar import run as run_grammar
+
+        run_grammar(schema, parser, lexer, start, postlex)
+        return
+    if parser or lexer or start or postlex:
+        raise UsageError("--parser, --lexer, --start and --postlex concern grammars (.lark, .gbnf, .ebnf)")
     from .explain import run
 
     run(schema, fail_on.value, witness, _options(order, extra, whitespace, numbers, escapes, format, no_format))

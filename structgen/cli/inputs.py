@@ -114,6 +114,12 @@ def constraint(schema: Optional[str], regex: Optional[str], choice: Optional[lis
         return sg.Regex(regex, mode="ecma" if ecma else "python")
     if choice:
         return sg.Choice(choice)
+    from .explain_grammar import grammar_constraint, is_grammar
+
+    if is_grammar(schema):
+        if options:
+            raise UsageError(f"--{next(iter(options))} concerns schemas only")
+        return grammar_constraint(schema)
     source = schema_source(schema)
     return sg.JsonSchema(source, **options)
 

@@ -17,7 +17,7 @@ from ..grammar.cfg import CfgGrammar, Rule, Terminal, nullable
 from ..grammar.ir import TextGrammar
 from .strings import ConjMachine
 
-__all__ = ["Special", "accepts", "lalr_tables"]
+__all__ = ["Special", "accepts", "lalr_tables", "shift_reduce"]
 
 
 class Special(str):
@@ -315,7 +315,6 @@ def _basic_cfg(grammar: CfgGrammar, data: _Input) -> bool:
 END = -1
 
 
-@lru_cache(maxsize=64)
 def lalr_tables(grammar: CfgGrammar) -> "list[dict[int, Union[int, Rule]]]":
     """The tables Lark builds: for each state (0 is the start) symbol -> next state, or the rule to reduce.
 
@@ -326,6 +325,16 @@ def lalr_tables(grammar: CfgGrammar) -> "list[dict[int, Union[int, Rule]]]":
     GrammarError
         For a reduce/reduce conflict that priorities don't settle.
     """
+    return _build(grammar)[0]
+
+
+def shift_reduce(grammar: CfgGrammar) -> "list[tuple[int, Rule]]":
+    """The conflicts Lark settles by shifting, each once: the symbol shifted, the rule not reduced."""
+    return list(dict.fromkeys(_build(grammar)[1]))
+
+
+@lru_cache(maxsize=64)
+def _build(grammar: CfgGrammar) -> tuple:
     base = len(grammar.nonterminals)
     root = Rule(END, (grammar.start,))
     by_lhs: dict[int, list[Rule]] = {END: [root]}
@@ -392,6 +401,7 @@ def lalr_tables(grammar: CfgGrammar) -> "list[dict[int, Union[int, Rule]]]":
             for t in follow[step]:
                 reduces[q].setdefault(t, set()).add(rule)
     tables: list[dict[int, Union[int, Rule]]] = []
+    shifted: list[tuple[int, Rule]] = []
     for q, row in enumerate(moves):
         out: dict[int, Union[int, Rule]] = dict(row)
         for t, rules in reduces[q].items():
@@ -400,11 +410,14 @@ def lalr_tables(grammar: CfgGrammar) -> "list[dict[int, Union[int, Rule]]]":
                 shown = " and ".join(grammar.show(r) for r in ranked[:2])
                 raise GrammarError(f"reduce/reduce conflict on {'the end' if t == END else grammar.symbol_name(t)} "
                                    f"between {shown}")
-            out.setdefault(t, ranked[0])
+            if t in out:
+                shifted.append((t, ranked[0]))
+            else:
+                out[t] = ranked[0]
         tables.append(out)
     accept = moves[0][grammar.start]
     tables[accept].setdefault(END, root)
-    return tables
+    return tables, shifted
 
 
 def _spread(sets: dict, edges: dict) -> None:

@@ -1,0 +1,46 @@
+"""``structgen explain`` for grammars."""
+
+import pytest
+
+from tests.support.command_line import run_command
+
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "g.lark").write_text('start: (s ";")+\ns: NAME "=" NAME | "unset" NAME <|x|> | old | "if" s ["else" s]\n'
+                                     'NAME: /[a-z\\n]+/\nold: "=" old\nWS: " "\n%ignore WS\nspare: "x"\n')
+    (tmp_path / "bad.lark").write_text("start: (\n")
+    (tmp_path / "g.gbnf").write_text('root ::= "(" root ")" | [a-z]+\n')
+    (tmp_path / "g.ebnf").write_text("top ::= '(' top ')' | 'x'\n")
+    return tmp_path
+
+
+def test_lark(folder):
+    done = run_command("explain", folder / "g.lark", "--parser", "lalr", "--output-format", "json")
+    assert done.code == 0
+    record = done.json()
+    assert record["lexing"] == "contextual" and record["tables"] == "lalr" and record["states"] > 5
+    by_name = {t["name"]: t for t in record["terminals"]}
+    assert by_name["NAME"]["keywords"] == ["ELSE", "UNSET", "IF"] and by_name["WS"]["ignored"]
+    assert by_name["<|x|>"]["kind"] == "token"
+    assert record["terminals"][0]["name"] == "NAME"           # the widest is tried first
+    assert any("ELSE goes on" in line for line in record["shift_reduce"])
+    assert record["removed"] == ["rule old: derives no text (line 4)"]
+
+
+def test_text(folder):
+    done = run_command("explain", folder / "g.lark")
+    assert done.code == 0 and "lexing dynamic" in done.out and "rule old: derives no text (line 4)" in done.out
+    assert "/[a-z\\n]+/" in done.out and "[ignored]" in done.out
+    assert "texts" not in run_command("explain", folder / "g.ebnf").out
+    assert run_command("explain", folder / "g.gbnf").out.startswith("start root, lexing scannerless\n")
+
+
+def test_errors(folder):
+    done = run_command("explain", folder / "bad.lark")
+    assert done.code == 3 and "line 1" in done.err
+    assert run_command("explain", folder / "none.lark").code == 3
+    assert run_command("explain", folder / "g.gbnf", "--parser", "lalr").code != 0
+    assert run_command("explain", '{"type": "null"}', "--parser", "lalr").code == 2
+    assert run_command("explain", folder / "g.lark", "--postlex", "ruby").code != 0
