@@ -144,7 +144,7 @@ def explain(
     parser: Annotated[Optional[str], typer.Option("--parser", help="For Lark grammars: earley or lalr.")] = None,
     lexer: Annotated[Optional[str], typer.Option("--lexer", help="For Lark grammars: as in lark.Lark.")] = None,
     start: Annotated[Optional[str], typer.Option("--start", help="For grammars: the rule to start with.")] = None,
-    postlex: Annotated[Optional[str], typer.Option("--postlex", help="For Lark grammars: python, its indenter.")] = None,
+    postlex: Annotated[Optional[str], typer.Option("--postlex", help="For Lark grammars: python.")] = None,
     output_format: Output = OutputFormat.text,
 ) -> None:
     """Say what happens to each keyword of a schema, and what can never be valid; or what a grammar is made of."""
