@@ -24,8 +24,9 @@ __all__ = ["CfgArena", "MAX_STEPS"]
 _I64, _I32, _U8 = np.int64, np.int32, np.uint8
 #: Steps that one call may take.
 MAX_STEPS = 20_000_000
-#: What is made when a grammar is compiled: pieces and locals, and lexeme states of one terminal.
-MAX_PREPARED, MAX_PREPARED_STATES = 16_000, 64
+#: What is made when a grammar is compiled: pieces and locals, lexeme states of one
+#: terminal, and locals beyond which stacks are not looked at more than one state deep.
+MAX_PREPARED, MAX_PREPARED_STATES, MAX_PREPARED_OPEN = 16_000, 64, 2_500
 #: Threads expanded by one search for a completion.
 MAX_SEARCH = 20_000
 
@@ -121,35 +122,40 @@ class CfgArena:
         """
         p, block = self.program, self.block
         after: dict[int, list[int]] = {}
-        targets = {0}
+        before: dict[int, list[int]] = {}
         for s, a in zip(*np.nonzero(p.lr.actions[:-1, :p.nt])):
             t = p.lr.shifted(int(s), int(a))
             if t >= 0:
-                targets.add(t)
                 known = after.setdefault(int(a), [])
                 if t not in known:
                     known.append(t)
-        everywhere = sorted(targets)
-        for x in [*range(p.nt, p.nx), *range(p.nt)]:
+                before.setdefault(t, []).append(int(s))
+        everywhere = [0, *sorted(before)]
+
+        def make(lex: int, below: list[int]) -> dict[int, int]:
+            return {r: self.op(ck.O_LOCAL, lex, r) for r in below}
+
+        for x in [*range(p.nt), *range(p.nt, p.nx)]:
             start = int(p.start[x])
             if start < 0:
                 continue
-            below = everywhere if x >= p.nt else after.get(x, ())
-            for q in p.states_of(start)[:MAX_PREPARED_STATES]:
+            states = p.states_of(start)
+            # white space may stand everywhere; comments are rare, only what they share is made
+            below = after.get(x, []) if x < p.nt else everywhere if len(states) <= 3 else [0]
+            for q in states[:MAX_PREPARED_STATES]:
                 if p.final[q]:
                     continue
-                for r in below:
-                    self.op(ck.O_LOCAL, q, r)
+                left = make(q, below)
                 if p.shadow[q]:
-                    ended = self.op(ck.O_PAIR, 0, int(p.shadow[q]))
-                    for r in below:
-                        self.op(ck.O_LOCAL, ended, r)
+                    left.update(make(self.op(ck.O_PAIR, 0, int(p.shadow[q])), below))
+                if x < p.nt:                  # what ends here is read on below
+                    for r, items in left.items():
+                        if items and block[ck.N_LOCALS] < MAX_PREPARED_OPEN:
+                            for u in before[r]:
+                                self.op(ck.O_LOCAL, items, u, 1)
                 if block[ck.N_LOCALS] + block[ck.N_PIECE] > MAX_PREPARED:
                     return
-        for r in everywhere:
-            self.op(ck.O_LOCAL, 0, r)
-            if block[ck.N_LOCALS] + block[ck.N_PIECE] > MAX_PREPARED:
-                return
+        make(0, everywhere)
 
     def _hold(self, slot: int, array: np.ndarray) -> np.ndarray:
         self._held[slot] = array

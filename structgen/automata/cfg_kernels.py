@@ -98,6 +98,8 @@ CTX_W, CONF_W, PIECE_W, CUTSET_W, LOCAL_W, ESC_W, OPEN_W = 4, 4, 8, 8, 8, 2, 4
 #: the same places as in a piece for the tokens
 (L_NEXT, L_TOK, L_NTOK, L_ROW, L_ESC, L_NESC) = range(6)
 (O_HASH, O_AT, O_N) = range(3)
+#: an item of an open set is j, A and the terminal, 14 bits each but for j, above the piece
+PIECE_BITS = 23
 #: an open set from here on stands for one cut set before the hole
 CUT_BASE = 1 << 30
 #: most events of one shift
@@ -1568,7 +1570,7 @@ def put_open(e, n, p, a, events):
         return need(e, S_ITEMS, m, 0)
     out = ld64(e, S_ITEMS)
     for i in range(m):
-        st64(out, n + i, p << 40 | a << 26 | ld64(at, 1 + i))
+        st64(out, n + i, (ld64(at, 1 + i) << 14 | a) << PIECE_BITS | p)
     return n + m
 
 
@@ -1741,33 +1743,31 @@ def read_items(e, x, r, base, counts):
     """Go on with the items of open set `x` over LR state `r`; 0 or a code."""
     rx = ld64(e, OPEN) + x * (OPEN_W * 8)
     items = ld64(e, ITEMS) + 8 * ld64(rx, O_AT)
-    before, c = -1, 0
+    before, after, a = -1, 0, 0
     for i in range(ld64(rx, O_N)):
         item = ld64(items, i)
-        if item >> 14 & 0xFFF != 0:
+        what = item >> PIECE_BITS
+        if what >> 28 != 0:
             n = counts[3]
             if n >= ld64(e, CAP_SITEMS):
                 return need(e, S_ITEMS, 1, 0)
-            st64(ld64(e, S_ITEMS), n, item - (1 << 14))
+            st64(ld64(e, S_ITEMS), n, item - (1 << 28 + PIECE_BITS))
             counts[3] = n + 1
             continue
-        lhs = item & 0x3FFF
-        if lhs != before:
-            before, c = lhs, 0
-            g = ld32(ld64(e, GOTO), r * ld64(e, NN) + lhs)
+        if what != before:
+            before, after, a = what, 0, what & 0x3FFF
+            g = ld32(ld64(e, GOTO), r * ld64(e, NN) + (what >> 14 & 0x3FFF))
             if g >= 0:
                 c = intern_one(e, g << 32 | base)
                 if c < 0:
                     return c
-        if c == 0:
-            continue
-        a = item >> 26 & 0x3FFF
-        after = shift_open(e, c, a)
-        if after < 0:
-            return after
-        code = admit(e, item >> 40, a, after, counts)
-        if code < 0:
-            return code
+                after = shift_open(e, c, a)
+                if after < 0:
+                    return after
+        if after != 0:
+            code = admit(e, item & (1 << PIECE_BITS) - 1, a, after, counts)
+            if code < 0:
+                return code
     return 0
 
 
@@ -2108,16 +2108,22 @@ def nexts(e, f, row, out):
 
 
 @njit(**_OPT)
+def prepare_open(e, x, r):
+    """The same for what open set `x` needs over LR state `r`."""
+    m = local_of(e, x, r)
+    return ld64(ld64(e, LOCALS), m * LOCAL_W + L_NEXT) if m >= 0 else m
+
+
+@njit(**_OPT)
 def prepare(e, lex, r):
-    """Make what masks in lexeme state `lex` over LR state `r` need; 1 if it is worth more calls, 0, or a code."""
+    """Make what masks in lexeme state `lex` over LR state `r` need; the open set that is left, 0, or a code."""
     p = root_piece(e, lex)
     if p <= 0:
         return p
     s = ld64(ld64(e, PIECE) + p * (PIECE_W * 8), P_CUTS)
     if s == 0:
         return 0
-    m = local_of(e, CUT_BASE + s, r)
-    return 1 if m >= 0 else m
+    return prepare_open(e, CUT_BASE + s, r)
 
 
 # ------------------------------------------------------------------ entries
@@ -2170,7 +2176,7 @@ def cfg_call(e, op, a, b, c):
     if op == O_SHADOW:
         return shadow_add(e, a, b)
     if op == O_LOCAL:
-        return prepare(e, a, b)
+        return prepare_open(e, a, b) if c != 0 else prepare(e, a, b)
     if op == O_NEXTS:
         return nexts(e, a, b, c)
     return DEAD

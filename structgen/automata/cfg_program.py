@@ -33,7 +33,7 @@ _I32, _I64 = np.int32, np.int64
 #: Most states of all terminals together, times byte classes.
 MAX_CELLS = 1 << 27
 #: Most rules or terminals, and symbols of one alternative, that the kernels have room for.
-MAX_SYMBOLS, MAX_RULE = 16_000, 4_000
+MAX_SYMBOLS, MAX_RULE = 16_000, 2_000
 
 
 class Program:
@@ -164,6 +164,8 @@ class Program:
             offsets.append(offsets[-1] + len(items))
         self.first_list = np.array(offsets + [i for items in lists for i in items], _I64)
         self.always = _bitset(range(self.nt, nx), words)
+        # a cut before a byte that starts nothing is none
+        self.cut[:, [not items for items in lists]] = -1
 
     def _looks(self) -> np.ndarray:
         """LR state -> the terminals with an action, as words of bits."""
