@@ -11,7 +11,7 @@ from tests.grammars.test_library import FOLDER, GOLDEN
 from tests.support.real_lark import MODES, LarkOracle, mutations
 
 PIECES = [b"ab", b"if ", b'":', b'{"', b"</", b"><", b"12", b", ", b"()", b"\n ", "é".encode(), b"**", b"[1", b"CC"]
-COMPILED = ["json", "jsonl", "csv", "email", "smiles", "xml", "cron"]
+COMPILED = ["json", "jsonl", "csv", "arith", "iso8601", "email", "uri", "smiles", "xml", "cron"]
 CASES_HERE = [(c, m) for c in CASES for m in ("dynamic", "complete") if m in c.get("modes", MODES)]
 
 

@@ -63,7 +63,7 @@ def test_golden_texts(name):
     assert not wrong, f"Lark's verdicts: {wrong[:3]}"
 
 
-@pytest.mark.parametrize("name", ["json", "arith", "iso8601", "email", "csv", "cron", "xml"])
+@pytest.mark.parametrize("name", ["json", "arith", "iso8601", "email", "csv", "cron", "xml", "uri"])
 def test_golden_texts_under_earley(name):
     """What is meant for LALR holds for Lark's default parser where no keyword needs a lexer."""
     if postlex(name):
