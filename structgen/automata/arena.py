@@ -161,8 +161,8 @@ class Arena:
         options = getattr(grammar, "options", None)
         self.lexer = Lexer(escapes=options.escapes if options else "all")
         block[sk.LEXER] = self.lexer.block_address
-        #: may arrays have to have different items; is that a different matter by position?
-        self.unique, self.mixed = getattr(self.grammar, "unique_items", False), False
+        #: may arrays have to have different items; may these be of few objects; is it a different matter by position?
+        self.unique, self.few_objects, self.mixed = getattr(self.grammar, "unique_items", False), False, False
         self.lowering = Lowering(self)
         with self.lock:
             self.start = self._start()

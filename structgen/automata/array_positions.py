@@ -56,6 +56,8 @@ class Positions:
         self._arrays[array] = alt, counts
         if alt.unique and (len(counts.rows) > 1 or alt.counts):
             self.lowering.arena.mixed = True
+        if alt.unique and any(self.grammar.few_objects(node) for row in counts.rows for node, _ in row):
+            self.lowering.arena.few_objects = True
         return self._number((array, counts.start, 0, 0))
 
     def key(self, position: int) -> Key:

@@ -27,12 +27,16 @@ if TYPE_CHECKING:
 __all__ = ["ItemTokens", "item_tokens"]
 
 _DEEP = rb',[ \t\r\n]*(?:[-0-9tfn]|["\[{].)'
+#: ... that only opens an object and its first key
+_OBJECT = re.compile(rb'[^,]*,[ \t\r\n]*\{[ \t\r\n]*"')
 
 
 class ItemTokens:
     """The tokens of one vocabulary, as rows of bits (int32), by where a state stands.
 
-    ``rows[mixed][inside]``: `inside` a string or not; `mixed` with every comma.
+    ``rows[kind][inside]``: `inside` a string or not; kind 0 leaves out tokens
+    that only open an object and its first key, which can repeat an item only
+    where it is one of few objects; kind 2 has every comma.
     """
 
     def __init__(self, tables: "TokenTables"):
@@ -40,18 +44,19 @@ class ItemTokens:
         commas = [t for t in np.flatnonzero(tables.kind == 0).tolist()
                   if blob.find(b",", offsets[t], offsets[t + 1]) >= 0]
         self.rows = []
-        for tail in (_DEEP, b","):
+        for tail, but in ((_DEEP, _OBJECT), (_DEEP, None), (b",", None)):
             pair = []
             for head in (b"", b'".*'):
                 pattern = re.compile(head + tail, re.DOTALL)
                 row = np.zeros(tables.words * 64, bool)
-                row[[t for t in commas if pattern.search(blob, offsets[t], offsets[t + 1])]] = True
+                row[[t for t in commas if pattern.search(blob, offsets[t], offsets[t + 1])
+                     and not (but and but.fullmatch(blob, offsets[t], offsets[t + 1]))]] = True
                 pair.append(np.packbits(row, bitorder="little").view(np.int32))
             self.rows.append(pair)
 
-    def row(self, threads: list[int], mixed: bool) -> np.ndarray:
+    def row(self, threads: list[int], few: bool, mixed: bool) -> np.ndarray:
         """The tokens to look at in a state of these threads."""
-        return self.rows[mixed][all(_inside(t >> sk.SHIFT) for t in threads)]
+        return self.rows[2 if mixed else int(few)][all(_inside(t >> sk.SHIFT) for t in threads)]
 
 
 def _inside(q: int) -> bool:

@@ -220,6 +220,13 @@ class JsonGrammar:
         """
         raise NotImplementedError
 
+    def few_objects(self, i: int) -> bool:
+        """Whether node `i` has objects, but only finitely (and not very) many.
+
+        Only grammars with ``unique`` arrays need it.
+        """
+        raise NotImplementedError
+
     def values(self, i: int, limit: int) -> Optional[Sequence[Any]]:
         """The values of node `i`, each once, if there are at most `limit`; else None.
 

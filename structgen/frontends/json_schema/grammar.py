@@ -14,14 +14,14 @@ from copy import copy
 from typing import Any, Mapping, Optional, Sequence, Union
 
 from ...errors import SchemaError, UnsatisfiableSchema, UnsupportedSchema
-from ...grammar.arrays import canonical
+from ...grammar.arrays import MANY_VALUES, canonical
 from ...grammar.ir import CoverageEntry, Extra, JsonGrammar, Options, ValueNode
 from .arrays import array_alt, values_of
 from .coverage import coverage_of
 from .documents import Documents, DynamicScope, Site, pointer_of
 from .clauses import object_alts
 from .excluded import excluding
-from .forms import ANY, NONE, live_types
+from .forms import ANY, NO_FORM, NONE, live_types
 from .oneof import overlapping_pairs
 from .satisfy import Satisfiability
 from .strlang import refine
@@ -206,6 +206,11 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
 
     def values(self, i: int, limit: int) -> Optional[list]:
         return values_of(self, i, limit)
+
+    def few_objects(self, i: int) -> bool:
+        objects = self.form(i).objects
+        return bool(objects) and values_of(self, self._new((), NO_FORM._replace(objects=objects)),
+                                           MANY_VALUES) is not None
 
     @property
     def coverage(self) -> list[CoverageEntry]:
