@@ -32,6 +32,7 @@ from ..errors import LimitError, StructgenError, VocabularyError
 from ..frontends.json_schema.read import parse_schema
 from ..grammar.ir import CoverageEntry
 from ..grammar.numbers import exact_number
+from .artefact_grammars import described_grammar, restored_grammar
 from .compiled import Compiled
 
 if TYPE_CHECKING:
@@ -101,9 +102,14 @@ def _described(source: Any) -> dict[str, Any]:
                 "lenient": bool(source.lenient),
                 "python_type": source.adapter is not None or kind is _TypeSchema,
                 "notes": [list(entry) for entry in source.notes]}
+    if isinstance(source, Constraint) and not kind.__name__.startswith("_"):
+        record = described_grammar(source, _described)
+        if record is not None:
+            return record
     what = "a normal form given directly" if source is None or not isinstance(source, Constraint) \
         or kind.__name__.startswith("_") else f"a {kind.__name__}"
-    raise StructgenError(f"{what} cannot be saved: files hold JSON schemas, regular expressions and choices",
+    raise StructgenError(f"{what} cannot be saved: files hold JSON schemas, regular expressions, choices and "
+                         "grammars",
                          hint="compile one of those with structgen.compile")
 
 
@@ -291,6 +297,8 @@ def _restored(record: Any) -> Constraint:
         if not isinstance(record["options"], list):
             raise ValueError("the options of a choice are no list")
         return Choice(record["options"])
+    if kind in ("text", "grammar"):
+        return restored_grammar(record, _restored)
     if kind != "schema":
         raise ValueError(f"unknown kind of constraint {kind!r:.50}")
     schema, registry, options, notes = (record[name] for name in ("schema", "registry", "options", "notes"))
