@@ -161,8 +161,10 @@ class Arena:
         options = getattr(grammar, "options", None)
         self.lexer = Lexer(escapes=options.escapes if options else "all")
         block[sk.LEXER] = self.lexer.block_address
-        #: may arrays have to have different items; may these be of few objects; is it a different matter by position?
-        self.unique, self.few_objects, self.mixed = getattr(self.grammar, "unique_items", False), False, False
+        #: may arrays have to have different items; is it another matter by position;
+        #: may items be of few objects, or strings of which a beginning may have few completions?
+        self.unique, self.mixed = getattr(self.grammar, "unique_items", False), False
+        self.few_objects = self.few_strings = False
         self.lowering = Lowering(self)
         with self.lock:
             self.start = self._start()

@@ -56,8 +56,12 @@ class Positions:
         self._arrays[array] = alt, counts
         if alt.unique and (len(counts.rows) > 1 or alt.counts):
             self.lowering.arena.mixed = True
-        if alt.unique and any(self.grammar.few_objects(node) for row in counts.rows for node, _ in row):
-            self.lowering.arena.few_objects = True
+        if alt.unique:
+            arena = self.lowering.arena
+            for node in {node for row in counts.rows for node, _ in row}:
+                objects, strings = self.grammar.few_parts(node)
+                arena.few_objects |= objects
+                arena.few_strings |= strings
         return self._number((array, counts.start, 0, 0))
 
     def key(self, position: int) -> Key:
@@ -109,7 +113,9 @@ class Positions:
                 return -1
             values += tuple(self._known[v] for v in scarce(counts, after, keys, self._values)
                             if v not in keys and not enough_distinct(counts, after, keys | {v}, unknown, self._values))
-        return self.grammar.without(node, values) if values else node
+            if len(values) > len(keys):
+                return self.grammar.without(node, values)
+        return self.grammar.without(node, values, keys) if values else node
 
     def _values(self, node: int, limit: int) -> Optional[list]:
         key = node, limit

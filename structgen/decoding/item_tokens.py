@@ -29,34 +29,44 @@ __all__ = ["ItemTokens", "item_tokens"]
 _DEEP = rb',[ \t\r\n]*(?:[-0-9tfn]|["\[{].)'
 #: ... that only opens an object and its first key
 _OBJECT = re.compile(rb'[^,]*,[ \t\r\n]*\{[ \t\r\n]*"')
+#: ... that only begins a string
+_STRING = re.compile(rb'[^,]*,[ \t\r\n]*"[^"]*', re.DOTALL)
 
 
 class ItemTokens:
     """The tokens of one vocabulary, as rows of bits (int32), by where a state stands.
 
-    ``rows[kind][inside]``: `inside` a string or not; kind 0 leaves out tokens
-    that only open an object and its first key, which can repeat an item only
-    where it is one of few objects; kind 2 has every comma.
+    Tokens that only open an object and its first key, or only begin a string,
+    need a look where items are few objects, or strings of a language in which a
+    beginning may have few completions.
     """
 
     def __init__(self, tables: "TokenTables"):
         blob, offsets = tables.blob.tobytes(), tables.offsets.tolist()
         commas = [t for t in np.flatnonzero(tables.kind == 0).tolist()
                   if blob.find(b",", offsets[t], offsets[t + 1]) >= 0]
-        self.rows = []
-        for tail, but in ((_DEEP, _OBJECT), (_DEEP, None), (b",", None)):
-            pair = []
-            for head in (b"", b'".*'):
-                pattern = re.compile(head + tail, re.DOTALL)
-                row = np.zeros(tables.words * 64, bool)
-                row[[t for t in commas if pattern.search(blob, offsets[t], offsets[t + 1])
-                     and not (but and but.fullmatch(blob, offsets[t], offsets[t + 1]))]] = True
-                pair.append(np.packbits(row, bitorder="little").view(np.int32))
-            self.rows.append(pair)
+        self.rows: dict[tuple[bool, bool, bool, bool], np.ndarray] = {}
+        for inside in (False, True):
+            pattern = [re.compile((b'".*' if inside else b"") + tail, re.DOTALL) for tail in (_DEEP, b",")]
+            deep = [t for t in commas if pattern[0].search(blob, offsets[t], offsets[t + 1])]
+            for objects in (False, True):
+                for strings in (False, True):
+                    left = [t for t in deep
+                            if (objects or not _OBJECT.fullmatch(blob, offsets[t], offsets[t + 1]))
+                            and (strings or not _STRING.fullmatch(blob, offsets[t], offsets[t + 1]))]
+                    self.rows[inside, objects, strings, False] = _row(left, tables.words)
+                    self.rows[inside, objects, strings, True] = _row(
+                        [t for t in commas if pattern[1].search(blob, offsets[t], offsets[t + 1])], tables.words)
 
-    def row(self, threads: list[int], few: bool, mixed: bool) -> np.ndarray:
-        """The tokens to look at in a state of these threads."""
-        return self.rows[2 if mixed else int(few)][all(_inside(t >> sk.SHIFT) for t in threads)]
+    def row(self, threads: list[int], objects: bool, strings: bool, mixed: bool) -> np.ndarray:
+        """The tokens to look at in a state of these threads (`mixed`: all with a comma)."""
+        return self.rows[all(_inside(t >> sk.SHIFT) for t in threads), objects, strings, mixed]
+
+
+def _row(tokens: list[int], words: int) -> np.ndarray:
+    row = np.zeros(words * 64, bool)
+    row[tokens] = True
+    return np.packbits(row, bitorder="little").view(np.int32)
 
 
 def _inside(q: int) -> bool:

@@ -147,7 +147,7 @@ class Matcher:
     def _look_again(self, address: int, words: int) -> None:
         """Take from the mask tokens that repeat an item (see :mod:`.item_tokens`)."""
         arena, node = self._arena, self._node
-        suspects = item_tokens(arena.tables).row(arena.threads(node[0]), arena.few_objects, arena.mixed)
+        suspects = item_tokens(arena.tables).row(arena.threads(node[0]), arena.few_objects, arena.few_strings, arena.mixed)
         mask = np.frombuffer((ctypes.c_int32 * words).from_address(address), np.int32)
         n = min(words, suspects.size)
         found = mask[:n] & suspects[:n]

@@ -213,15 +213,18 @@ class JsonGrammar:
     def _build(self, i: int) -> ValueNode:
         raise KeyError(i)
 
-    def without(self, i: int, values: Sequence[Any]) -> int:
+    def without(self, i: int, values: Sequence[Any], keys: Optional[frozenset] = None) -> int:
         """The node of the values of node `i` that equal none of `values`; -1 if there are none.
+
+        `keys` are their canonical forms, where these are at hand.
 
         Only grammars with ``unique`` arrays need it.
         """
         raise NotImplementedError
 
-    def few_objects(self, i: int) -> bool:
-        """Whether node `i` has objects, but only finitely (and not very) many.
+    def few_parts(self, i: int) -> tuple[bool, bool]:
+        """Whether node `i` has only finitely (and not very) many objects; whether a beginning of a string may
+        have few completions in it.
 
         Only grammars with ``unique`` arrays need it.
         """

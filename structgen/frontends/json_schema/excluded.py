@@ -9,7 +9,7 @@ not with their combinations: arrays are split along the tree of their items
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, Hashable, Optional, Sequence
 
 from ...errors import LimitError
 from ...grammar.arrays import Huge, canonical
@@ -28,14 +28,15 @@ __all__ = ["excluding"]
 MAX_NESTING = 100
 
 
-def excluding(g: "NodeTable", values: Sequence[Any], depth: int = 0) -> int:
+def excluding(g: "NodeTable", values: Sequence[Any], depth: int = 0, key: Optional[frozenset] = None) -> int:
     """The node of everything but `values`."""
     if not values:
         return ANY
     if depth > MAX_NESTING:
         raise LimitError(f"items that must differ are nested more than {MAX_NESTING} deep", place="uniqueItems",
                          limit=MAX_NESTING)
-    key = frozenset(map(canonical, values))
+    if key is None:
+        key = frozenset(map(canonical, values))
     node = g.excluded.get(key)
     if node is None:
         root = g.docs.root.site

@@ -16,6 +16,7 @@ from typing import Any, Mapping, Optional, Sequence, Union
 from ...errors import SchemaError, UnsatisfiableSchema, UnsupportedSchema
 from ...grammar.arrays import MANY_VALUES, canonical
 from ...grammar.ir import CoverageEntry, Extra, JsonGrammar, Options, ValueNode
+from ...grammar.strings import Length
 from .arrays import array_alt, values_of
 from .coverage import coverage_of
 from .documents import Documents, DynamicScope, Site, pointer_of
@@ -197,20 +198,23 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
         other._nodes, other.extras, other._without = {}, {}, {}
         return other
 
-    def without(self, i: int, values: Sequence[Any]) -> int:
-        key = i, frozenset(map(canonical, values))
-        node = self._without.get(key)
+    def without(self, i: int, values: Sequence[Any], keys: Optional[frozenset] = None) -> int:
+        if keys is None:
+            keys = frozenset(map(canonical, values))
+        node = self._without.get((i, keys))
         if node is None:
-            node = self._without[key] = self.out(self.conj(i, excluding(self, values)))
+            node = self._without[i, keys] = self.out(self.conj(i, excluding(self, values, 0, keys)))
         return node
 
     def values(self, i: int, limit: int) -> Optional[list]:
         return values_of(self, i, limit)
 
-    def few_objects(self, i: int) -> bool:
-        objects = self.form(i).objects
-        return bool(objects) and values_of(self, self._new((), NO_FORM._replace(objects=objects)),
-                                           MANY_VALUES) is not None
+    def few_parts(self, i: int) -> tuple[bool, bool]:
+        form = self.form(i)
+        free = all(not conj or len(conj) == 1 and conj[0][1] and type(conj[0][0]) is Length and conj[0][0].hi is None
+                   for conj in form.string)
+        return bool(form.objects) and values_of(self, self._new((), NO_FORM._replace(objects=form.objects)),
+                                                MANY_VALUES) is not None, not free
 
     @property
     def coverage(self) -> list[CoverageEntry]:
