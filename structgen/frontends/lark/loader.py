@@ -21,6 +21,7 @@ from ...errors import GrammarError, RegexError, StructgenError
 from ...grammar.cfg import CfgGrammar, Embeddable, Indenter, Match, Place, Rule, Terminal, normalise
 from ..names import closest
 from ..regex import parse_python
+from ..regex.takes import match_end
 from .guard import check_size, check_templates
 from .source import Source
 
@@ -33,6 +34,8 @@ _MODES = {
     ("lalr", "contextual"): ("contextual", "lalr"),
     ("lalr", "basic"): ("basic", "lalr"),
 }
+#: longest text that is compared with the expressions of other terminals, for the keyword rule
+MAX_KEYWORD = 200
 _PRIORITIES = ("auto", "normal", "invert", None)
 
 
@@ -240,11 +243,15 @@ class _Builder:
         for d in defs:
             if isinstance(d.pattern, PatternStr):
                 continue
-            match = re.compile(d.pattern.to_regexp(), self.flags).match
+            tree = parse_python(d.pattern.to_regexp(), self.flags)
             for t in texts:
                 if self.sign * (t.priority - d.priority) == 0:
-                    found = match(t.pattern.value)
-                    if found and found[0] == t.pattern.value:
+                    text = t.pattern.value
+                    if len(text) > MAX_KEYWORD:
+                        raise self.error(f"a text of {len(text)} characters beside the terminal {d.name} of equal "
+                                         "priority", d.name, f"keywords may have {MAX_KEYWORD}; give the terminal "
+                                         "another priority")
+                    if match_end(tree, text) == len(text):
                         out.append((number[d.name], number[t.name], t.pattern.flags <= d.pattern.flags))
         return tuple(out)
 
