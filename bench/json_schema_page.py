@@ -26,6 +26,8 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "json-schema.md"
 REASONS: list[tuple[str, str, str]] = [
     ("content", "", "`contentMediaType` and `contentEncoding` are annotations (optional in draft 7)"),
     ("float-overflow", "", "a number with an exponent is no integer in draft 4"),
+    ("not", "", "draft 4: whether `1.0` is an integer depends on its spelling, so integers have no complement"),
+    ("oneOf", "", "draft 4: integers have no complement (see `not`)"),
     ("hostname", "punycode", "A-labels (`xn--...`) are left out: which of them decode to a valid label is no "
                              "regular question"),
     ("hostname", "validation of host names", "A-labels (`xn--...`) are left out"),
@@ -73,14 +75,13 @@ def table(head: list[str], rows: list) -> str:
 
 
 def reason(outcome: suite.Outcome) -> str | None:
-    """Why a test is not passed: a refusal says so itself."""
-    refused = re.match(r"UnsupportedSchema: (.*?),? is not enforced", outcome.detail)
-    if refused:
-        return f"refused: {refused[1]}"
+    """Why a test is not passed; a refusal without a reason of ours says so itself."""
     for keyword, part, why in REASONS:
-        if outcome.keyword == keyword and (part in outcome.group or part in outcome.test):
+        if outcome.keyword == keyword and (part in outcome.group or part in outcome.test) and (
+                not why.startswith("draft 4") or outcome.draft == "4"):
             return why
-    return None
+    refused = re.match(r"UnsupportedSchema: (.*?),? is not enforced", outcome.detail)
+    return f"refused: {refused[1]}" if refused else None
 
 
 def sections(outcomes: list[suite.Outcome]) -> tuple[dict[str, str], list[suite.Outcome]]:
