@@ -1,7 +1,6 @@
 """GBNF and EBNF: by a literal reading of random grammars, against xgrammar, and their errors."""
 
 import itertools
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -146,8 +145,8 @@ def test_errors_of_ebnf(text, message):
         read_ebnf(text)
 
 
+@pytest.mark.timeout(60)         # the point is that it comes back at all
 def test_hostile_grammars_end():
-    before = time.monotonic()
     chain = "".join(f'\nr{i} ::= r{i + 1}? "x"' for i in range(2000))
     for text in ["root ::= " + "|".join(f"r{i}" for i in range(2000)) + chain + '\nr2000 ::= "y"',
                  'root ::= ("a"{1000}){1000}{1000}', 'root ::= root root | "a"', 'root ::= (("a"*)*)*',
@@ -156,4 +155,3 @@ def test_hostile_grammars_end():
             read_gbnf(text)
         except StructgenError:
             pass
-    assert time.monotonic() - before < 30           # the point is that it comes back at all

@@ -1,6 +1,5 @@
 """What the reader of Lark files refuses, where it says so, and its extensions."""
 
-import time
 
 import pytest
 from lark.indenter import PythonIndenter
@@ -67,15 +66,14 @@ def test_an_indenter_of_ones_own_is_refused():
         read_lark('start: "a"', parser="lalr", postlex=Mine())
 
 
+@pytest.mark.timeout(60)         # the point is that it comes back at all
 def test_hostile_grammars_end():
-    before = time.monotonic()
     for text in ['start: a{"x"}\na{x}: x a{b{x}}\nb{x}: x', "start: " + "(" * 5000, "start: " + '"a"?' * 4000,
                  "start: (" + '"a"?' * 12 + ")~49", 'start: "a"~1..1000000', 'start: ' + '["a"' * 100 + "]" * 100]:
         try:
             read_lark(text)
         except StructgenError:
             pass
-    assert time.monotonic() - before < 30           # the point is that it comes back at all
 
 
 def test_unused_parts_are_reported():
