@@ -28,7 +28,7 @@ MAX_STEPS = 20_000_000
 #: terminal, and locals beyond which stacks are not looked at more than one state deep.
 MAX_PREPARED, MAX_PREPARED_STATES, MAX_PREPARED_OPEN = 16_000, 64, 2_500
 #: Threads expanded by one search for a completion.
-MAX_SEARCH = 20_000
+MAX_SEARCH = 4_000
 
 #: address slot -> (name, dtype, words a record, records to start with); the slots behind hold use and capacity
 _POOLS: dict[int, tuple[str, Any, int, int]] = {
@@ -135,7 +135,9 @@ class CfgArena:
         def make(lex: int, below: list[int]) -> dict[int, int]:
             return {r: self.op(ck.O_LOCAL, lex, r) for r in below}
 
-        for x in [*range(p.nt), *range(p.nt, p.nx)]:
+        if not p.safe:
+            return                            # then every token is looked at, which is much work
+        for x in [*range(p.nt), *range(p.nt, p.nx)] if len(p.first_at) == 1 else ():
             start = int(p.start[x])
             if start < 0:
                 continue
@@ -176,8 +178,8 @@ class CfgArena:
         for slot, array in ((ck.CLS, p.classes), (ck.TRANS, p.trans), (ck.QEND, p.end), (ck.QSHADOW, p.shadow),
                             (ck.QFINAL, p.final), (ck.DTRANS, p.dtrans), (ck.QCUT, p.cut),
                             (ck.START, p.start),
-                            (ck.FIRST_AT, np.zeros(1, _I64)), (ck.FIRST_LIST, p.first_list),
-                            (ck.KAPPA, np.zeros(lr.ns + 1, _I32)), (ck.LOOK, p.look), (ck.ALWAYS, p.always),
+                            (ck.FIRST_AT, p.first_at), (ck.FIRST_LIST, p.first_list),
+                            (ck.KAPPA, p.kappa), (ck.LOOK, p.look), (ck.ALWAYS, p.always),
                             (ck.ACT, lr.actions), (ck.ALISTS, lr.lists), (ck.GOTO, lr.goto), (ck.LHS, lr.lhs),
                             (ck.SIZE, lr.size), (ck.FIRST_SET, p.first_set), (ck.SPECIAL, specials)):
             self._hold(slot, np.ascontiguousarray(array))

@@ -87,6 +87,8 @@ class Program:
         self._layout(lexemes)
         self._firsts()
         self.look = self._looks()
+        #: LR state -> lexer, lexer -> where its first bytes stand in `first_list`; there is one lexer here
+        self.kappa, self.first_at = np.zeros(self.lr.ns + 1, _I32), np.zeros(1, _I64)
         self._shapes: dict[int, Any] = {}
         self.safe = self._is_safe()
 
@@ -200,6 +202,10 @@ class Program:
                     return False
         return True
 
+    def starts_of(self, x: int) -> list[int]:
+        """The states in which lexeme symbol `x` starts, one for each lexer."""
+        return [q for q in self.start[x::self.nx].tolist() if q >= 0]
+
     def states_of(self, q: int) -> list[int]:
         """The lexeme states of the terminal that starts at `q`, but for the start itself where nothing leads back."""
         states, into, _ = self._shape(q)
@@ -234,7 +240,7 @@ class Program:
                         if t not in seen:
                             seen.add(t)
                             states.append(t)
-            open_ = [(s, sum(1 << k for k in np.flatnonzero(self.dtrans[s] == 0).tolist()))
+            open_ = [(s, sum(1 << k for k in np.flatnonzero(self.dtrans[self.shadow[s]] == 0).tolist()))
                      for s in states if self.end[s] and self.shadow[s]]
             found = self._shapes[q] = states, into, open_
         return found

@@ -53,7 +53,7 @@ class Costs:
                 break
             self.distance = new
         self._states: dict[int, Text] = {}
-        terminals = [self._beginning(int(q)) for q in p.start[:p.nt]]
+        terminals = [min([self._beginning(q) for q in p.starts_of(a)], default=_NONE) for a in range(p.nt)]
         self.symbols: list[Text] = [_NONE] * p.lr.nn + terminals
         self._rules(p.lr.rules, p.lr.nn)
         #: LR state -> edges (text, states to pop below the top, nonterminal); nonterminal -1 for the end

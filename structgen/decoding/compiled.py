@@ -57,9 +57,11 @@ class Compiled:
         self._lock = threading.Lock()
         self._cfg = isinstance(grammar, CfgGrammar)
         if self._cfg:
+            from ..automata.cfg_lexers import LexerProgram
             from ..automata.cfg_program import Program
 
-            self.program = Program(grammar)
+            competing = grammar.lexing in ("basic", "contextual")
+            self.program = LexerProgram(grammar) if competing else Program(grammar)
         self._arena = self._new_arena()
 
     def _new_arena(self) -> "Arena":

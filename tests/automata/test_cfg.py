@@ -272,3 +272,37 @@ def test_long_texts_change_the_arena():
         t = int(rng.choice([t for t in plain.allowed_tokens().tolist() if t != EOS]))
         m.accept(t)
         plain.accept(t)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("parser, lexer", [("lalr", "contextual"), ("lalr", "basic"), ("earley", "basic")])
+def test_masks_are_exact_where_terminals_compete(parser, lexer, seed):
+    rng = random.Random(5000 + seed)
+    made = 0
+    while made < 3:
+        shape = random_grammar(rng, "dynamic")
+        if not usable(shape):
+            continue
+        try:
+            grammar = lark_grammar(lark_text(shape), parser=parser, lexer=lexer, start="r0")
+        except GrammarError:                  # Lark refuses it
+            continue
+        options = {"parser": parser, "lexer": lexer}
+        try:
+            c = Compiled(grammar, VOCABULARY)
+        except LimitError:                    # shifting may leave stacks that nothing completes: not decided
+            continue
+        except GrammarError as error:
+            if "conflict" in str(error):
+                with pytest.raises(lark.exceptions.GrammarError):
+                    lark.Lark(lark_text(shape), start="r0", **options)
+            else:
+                assert not LarkOracle(shape, **options)._viable, lark_text(shape)
+            continue
+        made += 1
+        try:
+            LarkOracle(shape, **options).check(c, rng, 4)
+        except LimitError:
+            assert not c.program.safe, lark_text(shape)
+        except (AssertionError, MatcherError) as error:
+            raise AssertionError(f"{error}\n{lark_text(shape)}") from error

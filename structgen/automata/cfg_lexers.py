@@ -1,0 +1,277 @@
+"""Programs for Lark's basic and contextual lexers: terminals that compete for a lexeme.
+
+One lexer tries its terminals in order; the first that matches at all wins,
+however long, and ends where its own match ends.  So its state is the state of
+each terminal still running, in order; a terminal that accepts drops all behind
+it for good, and the lexeme is decided by the last accepting place before the
+run dies.  A keyword turns the winner into itself if the text is its own.
+
+The machine guesses the label of a lexeme when it begins: a thread's q is a
+pair (lexer state, label), kept only while that label can still come out.  An
+end is one with the label guessed; every other end later on is a shadow that
+accepts, whatever its label.  So nothing in the machine knows about competition.
+
+A contextual lexer is chosen by the LR state on top.  States are shared between
+lexers: behind its first bytes an identifier is the same in all of them.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import numpy as np
+
+from ..errors import GrammarError, LimitError
+from ..grammar.cfg import CfgGrammar, normalise
+from .cfg_program import MAX_CELLS, MAX_RULE, MAX_SYMBOLS, Program, _at, _bits, _bitset
+from .lalr import lalr_tables
+from .lr import general_tables
+from .terminals import automaton_of
+
+__all__ = ["LexerProgram", "MAX_LEXER_STATES"]
+
+_I32, _I64 = np.int32, np.int64
+#: Most states of all lexers together.
+MAX_LEXER_STATES = 50_000
+
+
+class LexerProgram(Program):
+    """Tables of a grammar whose terminals compete; see the module's text."""
+
+    def __init__(self, grammar: CfgGrammar):
+        self.source = grammar
+        if grammar.indenter is not None:
+            raise GrammarError("indentation (a post-lexer) is not supported by this engine")
+        n = len(grammar.nonterminals)
+        empty = []
+        for t, terminal in enumerate(grammar.terminals):
+            if terminal.kind not in ("match", "token"):
+                raise GrammarError(f"the terminal {terminal.name} ({terminal.kind}) cannot be used with this lexer",
+                                   **_at(grammar, n + t))
+            if terminal.kind == "match" and automaton_of(terminal).n == 0:
+                empty.append(n + t)
+        self.grammar = grammar = normalise(grammar, empty)
+        n = len(grammar.nonterminals)
+        self.nt = nt = len(grammar.terminals)
+        self.automata = [automaton_of(t) if t.kind == "match" else None for t in grammar.terminals]
+        self.lr = lalr_tables(grammar) if grammar.tables == "lalr" else general_tables(grammar)
+        longest = int(self.lr.size.max(initial=0))
+        if max(nt, self.lr.nn) > MAX_SYMBOLS or longest > MAX_RULE:
+            raise LimitError(f"the grammar has {self.lr.nn} rules and {nt} terminals, and {longest} symbols in one "
+                             "alternative", place="grammar", limit=MAX_SYMBOLS)
+        self.ignored = [s - n for s in grammar.ignore]
+        self.nx = nt + len(self.ignored)
+        self._shapes = {}
+        self._order = [s - n for s in grammar.order if self.automata[s - n] is not None]
+        self._keywords: dict[int, list[tuple[int, bool]]] = {}
+        for r, s, out in grammar.keywords:
+            self._keywords.setdefault(r - n, []).append((s - n, out))
+        self._byte_classes()
+        self._lexers()
+        self._tables()
+        self.look = self._looks()
+        self.safe = self._is_safe()
+
+    # ------------------------------------------------------------- lexers
+    def _byte_classes(self) -> None:
+        weights = np.random.default_rng(7)
+        sums = np.zeros(256, _I64)
+        for a in self.automata:
+            if a is not None and a.n:
+                sums += ((a.trans.astype(_I64) + 2) * weights.integers(1, 2**61, a.n, dtype=_I64)[:, None]).sum(0)
+        _, first, inverse = np.unique(sums, return_index=True, return_inverse=True)
+        self.classes, self.reps, self.ncls = inverse.reshape(-1).astype(np.uint8), first, len(first)
+        self._narrow: list[Optional[list[list[int]]]] = [
+            None if a is None else a.trans[:, first].tolist() for a in self.automata]
+
+    def _kappas(self) -> list[tuple[int, ...]]:
+        """The terminals of each lexer in order, and `kappa`: LR state -> lexer."""
+        everything = tuple(self._order)
+        self.kappa = np.zeros(self.lr.ns + 1, _I32)
+        if self.grammar.lexing == "basic":
+            return [everything]
+        number: dict[tuple[int, ...], int] = {}
+        always = set(self.ignored)
+        for s in range(self.lr.ns):
+            have = set(np.flatnonzero(self.lr.actions[s, :self.nt]).tolist()) | always
+            key = tuple([t for t in everything if t in have])
+            self.kappa[s] = number.setdefault(key, len(number))
+        return list(number)
+
+    def _lexers(self) -> None:
+        """All states of all lexers: their moves, and the lexeme symbol that an end there stands for."""
+        ends = [None if a is None else a.end.tolist() for a in self.automata]
+        place = {t: i for i, t in enumerate(self._order)}
+        ignored = {t: self.nt + i for i, t in enumerate(self.ignored)}
+        number: dict[tuple, int] = {}
+        order: list[tuple] = []
+        self.moves: list[list[int]] = []
+        self.labels: list[int] = []
+
+        def state(running: tuple, words: tuple, won: int) -> int:
+            key = (running, words, won)
+            q = number.get(key)
+            if q is None:
+                if len(order) >= MAX_LEXER_STATES:
+                    raise LimitError(f"the lexers need more than {MAX_LEXER_STATES} states", place="lexer states",
+                                     limit=MAX_LEXER_STATES, hint='use lexer="dynamic"')
+                q = number[key] = len(order)
+                order.append(key)
+                label = -1
+                if won >= 0:
+                    label = ignored.get(won, won)
+                    if won not in ignored:
+                        spelled = [s for s, at in words if ends[s][at] and any(s == k for k, _ in
+                                                                              self._keywords.get(won, ()))]
+                        if spelled:
+                            label = min(spelled, key=place.__getitem__)
+                self.labels.append(label)
+            return q
+
+        self.firsts: list[int] = []
+        for terminals in self._kappas():
+            have = set(terminals)
+            gone = {s for r in terminals for s, out in self._keywords.get(r, ()) if out and s in have}
+            words = tuple(dict.fromkeys((s, 0) for r in terminals for s, _ in self._keywords.get(r, ()) if s in have))
+            self.firsts.append(state(tuple([(t, 0) for t in terminals if t not in gone]), words, -1))
+        at = 0
+        while at < len(order):
+            running, words, _ = order[at]
+            row = [-1] * self.ncls
+            for k in range(self.ncls):
+                now, won = [], -1
+                for t, q in running:
+                    q = self._narrow[t][q][k]
+                    if q >= 0:
+                        now.append((t, q))
+                        if ends[t][q]:
+                            won = t
+                            break
+                if now:
+                    live = [t for t, _ in now]
+                    spelled = tuple([(s, w) for s, w in ((s, self._narrow[s][w][k]) for s, w in words) if w >= 0
+                                     and any(s == x for t in live for x, _ in self._keywords.get(t, ()))])
+                    row[k] = state(tuple(now), spelled, won)
+            self.moves.append(row)
+            at += 1
+
+    # ------------------------------------------------------------- the tables of the machine
+    def _tables(self) -> None:
+        moves, labels, ncls, nx = self.moves, self.labels, self.ncls, self.nx
+        reach = [0 if x < 0 else 1 << x for x in labels]
+        changed = True
+        while changed:
+            changed = False
+            for s in range(len(moves) - 1, -1, -1):
+                new = reach[s]
+                for t in moves[s]:
+                    if t >= 0:
+                        new |= reach[t]
+                if new != reach[s]:
+                    reach[s], changed = new, True
+        number: dict[tuple[int, int], int] = {}
+        pairs: list[tuple[int, int]] = [(-1, -1)]
+
+        def pair(s: int, x: int) -> int:
+            q = number.get((s, x))
+            if q is None:
+                q = number[s, x] = len(pairs)
+                pairs.append((s, x))
+            return q
+
+        start = np.full((len(self.firsts), nx), -1, _I32)
+        for kappa, s in enumerate(self.firsts):
+            for x in _bits(reach[s]):
+                start[kappa, x] = pair(s, x)
+        rows = [[-1] * ncls]
+        at = 1
+        while at < len(pairs):
+            s, x = pairs[at]
+            rows.append([pair(t, x) if t >= 0 and reach[t] >> x & 1 else -1 for t in moves[s]])
+            at += 1
+        if len(pairs) * ncls > MAX_CELLS:
+            raise LimitError(f"the lexers need {len(pairs)} states x {ncls} classes of bytes", place="lexers",
+                             limit=MAX_CELLS)
+        self.nq = len(pairs)
+        self.trans = np.array(rows, _I32).reshape(-1, ncls)
+        self.final = (self.trans < 0).all(1).astype(np.uint8)
+        self.end = np.array([s >= 0 and labels[s] == x for s, x in pairs], np.uint8)
+        # shadow state d is lexer state d - 1
+        goes_on = [any(t >= 0 for t in row) for row in moves]
+        self.shadow = np.array([s + 1 if s >= 0 and labels[s] == x and goes_on[s] else 0 for s, x in pairs], _I32)
+        after = np.array(moves, _I64).reshape(-1, ncls)
+        ended = np.array(labels, _I64) >= 0
+        shadows = np.where(after < 0, 0, np.where(ended[after] & (after >= 0), -1, after + 1))
+        # a shadow that can only run on without ever accepting is none; automata are trimmed, so there is no such
+        self.dtrans = np.concatenate([np.zeros((1, ncls), _I64), shadows]).astype(_I32)
+        self.cut = np.where(self.shadow[:, None] > 0, self.dtrans[self.shadow], 0).astype(_I32)
+        self.starts = start
+        self.start = start.reshape(-1)
+        self.first_words = words = (nx + 63) // 64
+        self.first_set = np.zeros((ncls, words), _I64)
+        blocks: list[int] = []
+        self.first_at = np.zeros(len(start), _I64)
+        self._first_masks: list[list[int]] = []
+        for kappa in range(len(start)):
+            lists: list[list[int]] = [[] for _ in range(ncls)]
+            masks = [0] * nx
+            for x in range(nx):
+                q = int(start[kappa, x])
+                if q < 0:
+                    continue
+                for k in np.flatnonzero(self.trans[q] >= 0).tolist():
+                    lists[k].append(x << 32 | int(self.trans[q, k]))
+                    masks[x] |= 1 << k
+                    self.first_set[k, x >> 6] |= np.int64(np.uint64(1 << (x & 63)).view(_I64))
+            self._first_masks.append(masks)
+            self.first_at[kappa] = len(blocks)
+            offsets = [ncls + 1]
+            for items in lists:
+                offsets.append(offsets[-1] + len(items))
+            blocks += offsets + [i for items in lists for i in items]
+        self.first_list = np.array(blocks, _I64)
+        self.always = _bitset(range(self.nt, nx), words)
+        self.cut[:, [not self.first_set[k].any() for k in range(ncls)]] = -1
+
+    # ------------------------------------------------------------- liveness
+    def _is_safe(self) -> bool:
+        """Can every thread without shadows be completed?  Only said where it is plain."""
+        lr, nt = self.lr, self.nt
+        if self.grammar.tables == "lalr" and lr.conflicts:
+            return False                      # what was shifted away may have been the only way to go on
+        have = lr.actions[:-1, :nt] != 0
+        text = [t for t in range(nt) if self.automata[t] is not None]
+        entered: dict[int, set[int]] = {}
+        for s, a in zip(*np.nonzero(have)):
+            if self.automata[a] is not None and self.starts[self.kappa[s], a] < 0:
+                return False                  # wanted by the parser, never what the lexer says
+            t = lr.shifted(int(s), int(a))
+            if t >= 0:
+                entered.setdefault(int(a), set()).add(t)
+        ignored = range(nt, self.nx)
+
+        def bridged(q: int, kappa: int, b: int) -> bool:
+            masks = self._first_masks[kappa]
+            return self._fits(q, masks[b]) or any(
+                self._fits(q, masks[i]) and self._fits(int(self.starts[kappa, i]), masks[b])
+                for i in ignored if self.starts[kappa, i] >= 0)
+
+        for a in text:
+            for q in set(self.starts[:, a].tolist()) - {-1}:
+                if self._fits(q, 0):
+                    continue
+                for t in entered.get(a, ()):
+                    for b in np.flatnonzero(have[t]).tolist():
+                        if self.automata[b] is not None and not bridged(q, int(self.kappa[t]), b):
+                            return False
+        for s in range(lr.ns):
+            kappa = int(self.kappa[s])
+            for i in ignored:
+                q = int(self.starts[kappa, i])
+                if q >= 0 and not self._fits(q, 0):
+                    for b in np.flatnonzero(have[s]).tolist():
+                        if self.automata[b] is not None and not bridged(q, kappa, b):
+                            return False
+        return True
+
+
