@@ -181,7 +181,12 @@ def _meet_arrays(a: ArrForm, b: ArrForm, conj: Callable[[int, int], int]) -> Opt
     pa, pb = a.prefix, b.prefix
     n = max(len(pa), len(pb))
     prefix = tuple(conj(pa[i] if i < len(pa) else a.items, pb[i] if i < len(pb) else b.items) for i in range(n))
-    both = ArrForm(prefix, conj(a.items, b.items), lo, hi, a.contains + b.contains, a.unique or b.unique,
+    items = conj(a.items, b.items)
+    if items == NONE:       # nothing behind the prefix: complements look at the lengths
+        hi = n if hi is None else min(hi, n)
+        if lo > hi:
+            return None
+    both = ArrForm(prefix, items, lo, hi, a.contains + b.contains, a.unique or b.unique,
                    a.marks | b.marks)
     return counted(both) if both.contains else both
 

@@ -259,3 +259,9 @@ def test_the_published_metaschemas_judge_schemas_as_the_library_does():
                       {"properties": {"a": {"$ref": 1}}}, {"allOf": []}, {"anyOf": [{"required": "a"}]},
                       {"$defs": {"a": {"if": {"const": 1}}}}, {"unevaluatedItems": 3}):
             assert accepts(grammar, grammar.root, value) == judge(judge.META_SCHEMA).is_valid(value), value
+
+
+def test_a_complement_of_items_that_cannot_be():
+    """Nothing may follow where the schemas of items exclude each other, so the complement asks for an item."""
+    schema = {"not": {"if": {"contains": {"type": "string"}}, "else": {"items": {"type": "string"}}}}
+    assert verdicts(schema, [1], [1, 1], [], ["a"], [1, "a"]) == [True, True, False, False, False]
