@@ -13,7 +13,7 @@ import gc
 from copy import copy
 from typing import Any, Mapping, Optional, Sequence, Union
 
-from ...errors import SchemaError, UnsatisfiableSchema, UnsupportedSchema
+from ...errors import LimitError, SchemaError, UnsatisfiableSchema, UnsupportedSchema
 from ...grammar.arrays import MANY_VALUES, canonical
 from ...grammar.ir import CoverageEntry, Extra, JsonGrammar, Options, ValueNode
 from ...grammar.strings import Length
@@ -181,7 +181,10 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
                 arrays.append(alt)
         objects = []
         for obj in form.objects:
-            objects += object_alts(self, obj)
+            try:
+                objects += object_alts(self, obj)
+            except LimitError as err:
+                raise self.placed(err, i) from None
         return ValueNode(form.null, form.true, form.false, form.number,
                          refine(form.string) if form.string else (),
                          tuple(arrays) if len(arrays) < 2 else tuple(dict.fromkeys(arrays)),

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import Mapping, Optional
 
+from ...errors import LimitError
 from .arrays import array_satisfiable
-from .documents import pointer_of
+from .documents import pointer_of, short
 from .forms import ARR, NONE, OBJ, Form, live_types
 from .nodes import NodeTable
 from .objects import key_node, object_satisfiable
@@ -53,6 +54,13 @@ class Satisfiability(NodeTable):
     def known(self, i: int) -> Optional[bool]:
         """Whether node `i` has a value, None where that has not been decided."""
         return self._sats[i]
+
+    def placed(self, err: LimitError, i: int) -> LimitError:
+        """A limit met in node `i`, with the place of its schema."""
+        if "#" in err.message or not self._sites[i]:
+            return err
+        pointer = self._sites[i][0].pointer
+        return LimitError(f"{err.message} (at {short(pointer)})", place=pointer, limit=err.limit, hint=err.hint)
 
     def satisfiable(self, form: Form) -> bool:
         """Whether a form that belongs to no node has a value."""
@@ -108,8 +116,11 @@ class Satisfiability(NodeTable):
             if array_satisfiable(self, arr):
                 return True
         for obj in form.objects:
-            if object_satisfiable(self, obj):
-                return True
+            try:
+                if object_satisfiable(self, obj):
+                    return True
+            except LimitError as err:
+                raise self.placed(err, i) from None
         return False
 
     def _culprit(self) -> tuple[str, int]:
