@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Set-up and everyday tasks; needs nothing but Python 3.10 or later.
 
-    python3 tasks.py demo    make .venv, install structgen with its model support, fill a Pydantic model
+    python3 tasks.py demo    make .venv, install structgen with its model support, read a sentence into a Pydantic model
     python3 tasks.py test    make .venv, install what the tests need, run the test suite
 
 `STRUCTGEN_VENV` names another folder for the virtual environment.
@@ -24,9 +24,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = Path(os.environ.get("STRUCTGEN_VENV") or ROOT / ".venv")
-DEMO = ["generate", "--model", "tiny", "--schema", "examples/person.py:Person", "--prompt", "Describe a person.",
-        "--whitespace", "json.dumps", "--escapes", "minimal", "--temperature", "1", "--seed", "7",
-        "--max-new-tokens", "100"]
+OUTLINE = ('{name:string,age:integer,email?:email,languages:("en"|"de"|"fr"|"es")[],'
+           'address:{street:string,city:string,postcode:string}}')
+DEMO = ["generate", "--model", "embedded", "--schema", "examples/person.py:Person", "--max-new-tokens", "120",
+        "--prompt", f"Extract {OUTLINE} from: Clara Weber is 34 years old. She lives at 12 Marlo Street, 10115 Lisbon. "
+                    "She speaks German and French."]
 
 
 def python() -> str:

@@ -83,3 +83,21 @@ def test_ci_runs_the_readmes_test_command():
 def test_tasks_without_arguments_explains_itself():
     done = subprocess.run([sys.executable, "tasks.py"], capture_output=True, text=True, cwd=ROOT, timeout=60)
     assert done.returncode == 1 and "demo" in done.stderr and "test" in done.stderr
+
+
+def test_the_wheel_brings_the_models(tmp_path):
+    pytest.importorskip("hatchling")
+    import zipfile
+
+    done = subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=ROOT,
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        sizes = {info.filename: info.file_size for info in archive.infolist()}
+    assert "structgen/py.typed" in sizes
+    for model in ("embedded", "embedded-diffusion"):
+        for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+            path = f"structgen/models/data/{model}/{name}"
+            assert sizes[path] == (ROOT / path).stat().st_size > 0
+    assert not [name for name in sizes if not name.startswith(("structgen/", "structgen-"))]

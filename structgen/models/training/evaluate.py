@@ -136,9 +136,9 @@ def evaluate(ar: Any = None, masked: Any = None, *, count: int = 200, batch: int
         fits = [e for e, answer in zip(found, ids) if len(answer) <= SLOTS]
         # prompts of similar length together: less padding
         fits.sort(key=lambda e: len(render(e.messages)))
-        for block in blocks:
-            # one line a step count where names are held out, elsewhere the best only
-            for n in steps if split == "names" else steps[-1:]:
+        for block in blocks if split == "names" else blocks[:1]:
+            # every step count where names are held out, on the whole canvas; elsewhere the largest only
+            for n in steps if split == "names" and block is None else steps[-1:]:
                 how = f"{n} steps" + (f", blocks of {block}" if block else "")
                 score = Score("embedded-diffusion", split, how, left_out=count - len(fits))
                 start = time.perf_counter()

@@ -202,6 +202,8 @@ class Run:
             copy = self.objective.model()
         copy.load_state_dict(self.model.state_dict())
         copy.half().save_pretrained(folder)
+        for file in folder.glob("*.safetensors"):
+            file.chmod(0o644)           # some versions write it for the owner only
         save_tokenizer(self.tokenizer.backend_tokenizer, folder)
 
 
