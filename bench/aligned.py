@@ -228,7 +228,7 @@ def bias_table(settings: list[Setting], seed: int, runs: int) -> bool:
                     texts.append(r.texts[int(rng.choice(len(r), p=r.weights))])
             cells.append(f"{name} {kl_observed(texts, truth):.3f}")
         print(f"{s.task.name:14} floor {floor:.3f}  " + "  ".join(cells), flush=True)
-    print("published for such tasks: KL at 8 particles 0.92 (skewed JSON) and 0.46 (mixed dates), floors 0.034 and 0.075")
+    print("published for such tasks: KL at 8 particles 0.92 (skewed JSON), 0.46 (mixed dates); floors 0.034, 0.075")
     print(f"bar exact=False: {'ok' if good else 'FAILED'}")
     return good
 

@@ -227,8 +227,8 @@ def sample(
                                                                                "input.")] = "",
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many texts.")] = 20,
     sampling: Annotated[str, typer.Option(
-        "--sampling", metavar="METHOD", help="exact, aligned (choose by predicted cost), weighted, mask, asap, smc, mcmc, "
-                                             "rejection or dp.")] = "aligned",
+        "--sampling", metavar="METHOD",
+        help="exact, aligned (choose by predicted cost), weighted, mask, asap, smc, mcmc, rejection or dp.")] = "aligned",
     seed: Annotated[Optional[int], typer.Option("--seed", help="Makes sampling repeatable.")] = None,
     max_tokens: Annotated[int, typer.Option(
         "--max-tokens", min=1, help="Longest text, end token included; longer ones are not in the language.")] = 256,

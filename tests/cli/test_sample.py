@@ -10,7 +10,8 @@ pytest.importorskip("transformers")
 
 
 def test_texts_and_report(cli, tmp_path):
-    done = cli("sample", "-m", "tiny", "--choice", "yes", "--choice", "no", "-n", "5", "--seed", "1", "--sampling", "exact",
+    done = cli("sample", "-m", "tiny", "--choice", "yes", "--choice", "no", "-n", "5", "--seed", "1",
+               "--sampling", "exact",
                "--plot", str(tmp_path / "out.svg"), "--oracle", str(tmp_path / "oracle.npz"), "-p", "Is it? ")
     assert done.code == 0 and set(done.out.split()) <= {"yes", "no"} and len(done.out.split()) == 5
     assert "KL(masking || target)" in done.err

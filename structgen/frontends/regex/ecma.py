@@ -18,7 +18,7 @@ import re
 
 from ...errors import RegexError
 from .ast import BEGIN, EMPTY, END, Alt, Cat, Look, Node, Ranges, Repeat
-from .classes import ANY, DIGIT, ECMA_DOT, ECMA_SPACE, WORD, char, chars, negate, normalize, property_ranges
+from .classes import DIGIT, ECMA_DOT, ECMA_SPACE, WORD, char, chars, negate, normalize, property_ranges
 
 __all__ = ["MAX_DEPTH", "parse_ecma", "word_boundary"]
 
