@@ -297,9 +297,10 @@ class Matcher:
         >>> import structgen as sg
         >>> letters = sg.Vocabulary.from_tokens([bytes([b]) for b in range(256)], eos_ids=[256])
         >>> m = sg.compile(sg.Regex("(ab)*"), letters).matcher()
-        >>> start = m.state
         >>> m.accept_bytes(b"ab")
-        >>> m.state == start
+        >>> once = m.state
+        >>> m.accept_bytes(b"ab")
+        >>> m.state == once
         True
         """
         return id(self._arena), self._node[0], self._node[5]

@@ -72,7 +72,7 @@ def z_from_attempts(lower: Sequence[float], upper: Sequence[float], new: Sequenc
 
     Examples
     --------
-    >>> z_from_attempts([0.0] * 4, [1.0] * 4, [True, False, True, False], (0.0, 1.0)).value
+    >>> round(z_from_attempts([0.0] * 4, [1.0] * 4, [True, False, True, False], (0.0, 1.0)).value, 6)
     0.5
     """
     floor, ceiling = bounds

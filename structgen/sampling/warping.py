@@ -35,8 +35,8 @@ class Warping:
 
     Examples
     --------
-    >>> Warping(top_k=2).log_probs(np.log(np.array([[0.5, 0.3, 0.2]]))).round(3).tolist()
-    [[-0.47, -0.981, -inf]]
+    >>> np.exp(Warping(top_k=2).log_probs(np.log(np.array([[0.5, 0.3, 0.2]]))).astype(float)).round(3).tolist()
+    [[0.625, 0.375, 0.0]]
     """
 
     temperature: float = 1.0

@@ -106,8 +106,10 @@ def test_completion_of_commands(program):
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_interrupt_is_130():
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    code = ("import sys\nfrom structgen.cli import inputs, validate\n"
+    # a shell that started the tests in the background has them ignore interrupts
+    code = ("import signal, sys\nfrom structgen.cli import inputs, validate\n"
             "import structgen.cli.common as c\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "def slow(*a):\n    print('ready', flush=True)\n    import time; time.sleep(60)\n"
             "validate.read_bytes = slow\n"
             "sys.argv = ['structgen', 'validate', '{}', 'x.json']\n"
