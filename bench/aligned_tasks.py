@@ -2,7 +2,7 @@
 
 The languages are of the kinds that the literature on grammar-aligned decoding
 measures on: skewed binary strings, prefix expressions, small JSON objects, dates.
-The char-level model is a small Llama over bytes, trained here in about two minutes
+The char-level model is a small Llama over bytes, trained here in a few minutes
 on lines that are of those kinds but mostly not in the languages, and kept in the
 cache folder.
 """
@@ -114,7 +114,7 @@ def byte_vocabulary() -> Any:
     return Vocabulary.from_tokens([*(bytes([b]) for b in range(256)), None], eos_ids=[256])
 
 
-def char_model(steps: int = 700, seed: int = 0) -> Any:
+def char_model(steps: int = 300, seed: int = 0) -> Any:
     """The char-level model; trained the first time."""
     import torch
     from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
