@@ -216,15 +216,15 @@ class Canvas:
         for slot, row in zip(self.masked, self.class_masks()):
             found = np.flatnonzero(row)
             if len(found) == 1 and sizes[found[0]] == 1:
-                out[int(slot)] = self._token_of(int(found[0]), 0)
+                out[int(slot)] = self._first_of(int(found[0]))
             elif len(found) == 2 and set(found) == {a.end_class, a.pad_class} and sizes[a.end_class] == 1 \
                     and self.pad == a.vocabulary.eos_ids[0]:
                 out[int(slot)] = self.pad       # the end token either way
         return out
 
-    def _token_of(self, c: int, k: int) -> int:
+    def _first_of(self, c: int) -> int:
         a = self.automaton
-        return self.pad if c == a.pad_class else int(a.order[a.begin[c] + k])
+        return self.pad if c == a.pad_class else int(a.order[a.begin[c]])
 
     # ------------------------------------------------------------------ laws
     def _weights(self, logp: Any, reduce: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

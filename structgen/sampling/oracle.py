@@ -212,7 +212,7 @@ class PrefixOracle:
         self.passes += 1
         for chain, block in zip(chains, scores):
             self.evaluations += len(chain)
-            logp = self.warping.log_probs(np.asarray(block)[:, :])
+            logp = self.warping.log_probs(np.asarray(block))
             for (v, allowed), line in zip(chain, logp):
                 self._fill(v, allowed, line)
 

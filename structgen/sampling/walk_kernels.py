@@ -64,16 +64,14 @@ def fill_row(logp, blocks, start, count, block):
 
 
 @njit(nogil=True, cache=True)
-def _find(ids, start, count, token):
-    """Where `token` stands in the row, or -1."""
-    low, high = start, start + count
-    while low < high:
-        mid = (low + high) // 2
-        if ids[mid] < token:
-            low = mid + 1
-        else:
-            high = mid
-    return low if low < start + count and ids[low] == token else -1
+def _unfollowed(v, t, first, sibling, token, expanded):
+    """Has node v no expanded child for token t?"""
+    c = first[v]
+    while c >= 0:
+        if expanded[c] and token[c] == t:
+            return False
+        c = sibling[c]
+    return True
 
 
 @njit(nogil=True, cache=True)
@@ -88,14 +86,7 @@ def _rest(v, start, count, ids, logp, first, sibling, token, expanded):
         return 0.0
     total = 0.0
     for k in range(start, start + count):
-        free = True
-        c = first[v]
-        while c >= 0:
-            if expanded[c] and token[c] == ids[k]:
-                free = False
-                break
-            c = sibling[c]
-        if free:
+        if _unfollowed(v, ids[k], first, sibling, token, expanded):
             total += math.exp(np.float64(logp[k]))
     return total
 
@@ -153,14 +144,7 @@ def _draw_rest(v, rng, start, count, ids, logp, rest, first, sibling, token, exp
         p = math.exp(np.float64(logp[k]))
         if p == 0.0:
             continue
-        free = True
-        c = first[v]
-        while c >= 0:
-            if expanded[c] and token[c] == ids[k]:
-                free = False
-                break
-            c = sibling[c]
-        if free:
+        if _unfollowed(v, ids[k], first, sibling, token, expanded):
             best = k
             if target < p:
                 return k
@@ -244,14 +228,7 @@ def walk(node, used, draw, coin, fresh, rng, out, ends, parent, token, first, si
             else:
                 while True:
                     k = _draw(node, rng, start, count, block, ids, logp, blocks, mass)
-                    free = True
-                    c = first[node]
-                    while c >= 0:
-                        if expanded[c] and token[c] == ids[k]:
-                            free = False
-                            break
-                        c = sibling[c]
-                    if free:
+                    if _unfollowed(node, ids[k], first, sibling, token, expanded):
                         break
         t = ids[k]
         out[4] += np.float64(logp[k])
