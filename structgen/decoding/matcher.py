@@ -34,6 +34,8 @@ __all__ = ["Matcher", "fill_batch"]
 #: A node of the history: (state, piece, node before, bytes so far, tokens so far, ended).
 Node = tuple[int, Any, Optional[tuple], int, int, bool]
 
+_EVERY_BYTE = np.arange(256, dtype=np.uint8)
+
 #: Forced bytes are looked for at most this far ahead.
 MAX_FORCED = 4096
 
@@ -388,6 +390,28 @@ class Matcher:
             seen[0x2C] = 0      # depends on the item before it
             n -= 1
         return n
+
+    def byte_steps(self) -> list[tuple[int, tuple[int, int, bool]]]:
+        """Every byte that may come next, with the :attr:`state` it leads to; nothing is accepted.
+
+        Examples
+        --------
+        >>> import structgen as sg
+        >>> letters = sg.Vocabulary.from_tokens([bytes([b]) for b in range(256)], eos_ids=[256])
+        >>> m = sg.compile(sg.Regex("[ab]*c"), letters).matcher()
+        >>> [(chr(b), state == m.state) for b, state in m.byte_steps()]
+        [('a', True), ('b', True), ('c', False)]
+        """
+        node, out = self._node, []
+        for b in self.expected_bytes():
+            arena = self._arena
+            with arena.lock:
+                arena.begin_text()
+                r = mk.advance_bytes(arena.address, node[0], _EVERY_BYTE.ctypes.data + b, 1)
+            if r < DEAD:
+                r = self._advance(node, bytes([b]))[0]
+            out.append((b, (id(arena), r, False)))
+        return out
 
     def expected(self) -> str:
         """What may come next, for an error message."""
