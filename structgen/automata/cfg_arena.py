@@ -56,7 +56,7 @@ _HASHED = {ck.CTX: (ck.H_CTX, ck.M_CTX, 4096), ck.CONF: (ck.H_CONF, ck.M_CONF, 4
            ck.CUTSET: (ck.H_CUTSET, ck.M_CUTSET, 4096), ck.OPEN: (ck.H_OPEN, ck.M_OPEN, 2048)}
 #: memo tables: address slot (mask and count behind it) -> slots to start with
 _MEMOS = {ck.SHIFT: 8192, ck.UNION: 256, ck.LKEYS: 64, ck.DKEYS: 64, ck.ADV: 2048, ck.LIVE: 256, ck.CHILD: 8192,
-          ck.TROW: 1024, ck.LOCAL: 2048, ck.SUBST: 2048}
+          ck.TROW: 1024, ck.LOCAL: 2048, ck.SUBST: 2048, ck.LINES: 64}
 #: scratch: address slot -> (capacity slot, dtype, words a record, records to start with)
 _SCRATCH = {ck.WORK: (ck.CAP_WORK, _I64, 1, 1024), ck.RES: (ck.CAP_RES, _I64, 1, 512),
             ck.BUF_A: (ck.CAP_BUF, _I64, 1, 1024),
@@ -184,6 +184,11 @@ class CfgArena:
                             (ck.SIZE, lr.size), (ck.FIRST_SET, p.first_set), (ck.SPECIAL, specials)):
             self._hold(slot, np.ascontiguousarray(array))
         b[ck.NCLS], b[ck.TWORDS], b[ck.NT], b[ck.NX] = p.ncls, p.first_words, p.nt, p.nx
+        self._hold(ck.DEND, np.ascontiguousarray(p.dend))
+        self._hold(ck.QHIST, np.ascontiguousarray(p.history))
+        if p.nh > 1:
+            self._hold(ck.SPLIT, np.ascontiguousarray(p.split))
+        b[ck.NHIST] = p.nh
         b[ck.NN], b[ck.SAFE], b[ck.N_SPECIAL] = lr.nn, int(p.safe), len(specials) // 2
         self._hold(ck.STAMP, np.zeros(len(trie), _I32))
         self._hold(ck.STACK_Q, np.zeros(t.depth + 4, _I32))

@@ -86,7 +86,9 @@ _ENTRY = dict(nogil=True, cache=True, error_model="numpy")
  WORK, CAP_WORK, RES, CAP_RES, BUF_A, BUF_B, CAP_BUF, S_TOK, CAP_STOK, S_GET, CAP_SGET, S_CUT, CAP_SCUT,
  S_COND, CAP_SCOND, S_ESC, CAP_SESC, S_ITEMS, CAP_SITEMS, S_EVENTS, N_SEVENTS, STAMP, STAMP_NO, STACK_Q, STACK_D,
  SCRATCH_ROW, SCRATCH_ROW_B, SCR, CAP_SCR, SP,
- WALK, CAP_WALK, WALK_B, CAP_WALK_B, PENDING, CAP_PENDING, N_PENDING) = range(178)
+ WALK, CAP_WALK, WALK_B, CAP_WALK_B, PENDING, CAP_PENDING, N_PENDING,
+ # shadows at the end of the text, what stands before a lexeme, line ends of indented languages
+ DEND, QHIST, NHIST, SPLIT, LINES, M_LINES, N_LINES, INDENTED) = range(186)
 BLOCK_SIZE = 192
 
 # ---- record widths
@@ -111,7 +113,14 @@ LOW = (1 << 32) - 1
 LONG = 512
 
 # ---- what Python is asked for: number of a pool, or one of these
-ASK_KAPPA, ASK_LIVE, ASK_ROW = 100, 101, 102
+ASK_KAPPA, ASK_LIVE, ASK_ROW, ASK_LINE = 100, 101, 102, 103
+#: above the shadows of a thread between lexemes: what the text before it ends with
+HISTORY = 26
+SHADOWS = (1 << HISTORY) - 1
+#: an end of this or more is a line end, with the column of the next line above it
+LINE = 2
+#: the "column" of the end of the text
+LAST = 0xFFFF
 
 
 @njit(**_OPT)
@@ -870,6 +879,33 @@ def add_thread(e, buf, n, lex, c):
 
 
 @njit(**_OPT)
+def line_end(e, c, column):
+    """The context after a line end before a line that begins at `column`; 0 if that cannot be."""
+    known = memo_get(e, LINES, c << 16 | column)
+    return known if known >= 0 else need(e, ASK_LINE, c, column)
+
+
+@njit(**_OPT)
+def ended(e, q, d):
+    """The shadows after a lexeme has ended in state `q` with shadows `d`, what it ends with above them."""
+    d = shadow_add(e, d, ld32(ld64(e, QSHADOW), q))
+    return d if d < 0 else d | ld32(ld64(e, QHIST), q)
+
+
+@njit(**_OPT)
+def may_stop(e, d):
+    """May the text end with the shadows `d`?"""
+    d &= SHADOWS
+    if d < SET_BASE:
+        return ld8(ld64(e, DEND), d)
+    at, n = ld64(ld64(e, DSETS), 2 * (d - SET_BASE)), ld64(ld64(e, DSETS), 2 * (d - SET_BASE) + 1)
+    for i in range(n):
+        if ld8(ld64(e, DEND), ld64(ld64(e, DPOOL), at + i)) == 0:
+            return 0
+    return 1
+
+
+@njit(**_OPT)
 def arrive(e, buf, n, q, d, c):
     """A lexeme has come to state `q` with `c` behind it: it may go on, and it may have ended."""
     if ld8(ld64(e, QFINAL), q) == 0:
@@ -879,8 +915,13 @@ def arrive(e, buf, n, q, d, c):
         n = add_thread(e, buf, n, lex, c)
         if n < 0:
             return n
-    if ld8(ld64(e, QEND), q) != 0:
-        d = shadow_add(e, d, ld32(ld64(e, QSHADOW), q))
+    end = ld8(ld64(e, QEND), q)
+    if end != 0:
+        if end >= LINE:
+            c = line_end(e, c, end - LINE)
+            if c <= 0:
+                return n if c == 0 else c
+        d = ended(e, q, d)
         if d < 0:
             return d
         lex = pair_of(e, 0, d)
@@ -895,7 +936,8 @@ def step_thread(e, buf, n, thread, k):
     """Add the threads after a byte of class `k`; the new length of the list."""
     q, d = unpair(e, thread >> 32)
     c = thread & LOW
-    d = shadow_step(e, d, k)
+    before = d >> HISTORY
+    d = shadow_step(e, d & SHADOWS, k)
     if d == DEAD:
         return n
     if d < 0:
@@ -904,7 +946,7 @@ def step_thread(e, buf, n, thread, k):
     if q != 0:
         q = ld32(ld64(e, TRANS), q * ncls + k)
         return arrive(e, buf, n, q, d, c) if q >= 0 else n
-    kappa = kappa_of(e, c)
+    kappa = kappa_of(e, c) * ld64(e, NHIST) + before
     if ld64(ld64(e, FIRST_AT), kappa) < 0:
         return need(e, ASK_KAPPA, kappa, 0)
     at = ld64(e, FIRST_LIST) + 8 * ld64(ld64(e, FIRST_AT), kappa)
@@ -980,7 +1022,14 @@ def intern_configuration(e, buf, n):
 
 
 @njit(**_OPT)
-def can_end_context(e, c):
+def can_end_context(e, c, d):
+    """May the text end in context `c` with shadows `d`?  Positive, 0 or a code."""
+    if may_stop(e, d) == 0:
+        return 0
+    if ld64(e, INDENTED) != 0:
+        c = line_end(e, c, LAST)
+        if c <= 0:
+            return c
     return shift(e, c, ld64(e, NT))
 
 
@@ -990,7 +1039,8 @@ def starts_clear(e, c, d):
 
     1 yes, 0 not found, or a code.
     """
-    kappa = kappa_of(e, c)
+    kappa = kappa_of(e, c) * ld64(e, NHIST) + (d >> HISTORY)
+    d &= SHADOWS
     if ld64(ld64(e, FIRST_AT), kappa) < 0:
         return need(e, ASK_KAPPA, kappa, 0)
     at = ld64(e, FIRST_LIST) + 8 * ld64(ld64(e, FIRST_AT), kappa)
@@ -1028,8 +1078,13 @@ def alive(e, lex, c):
         return known
     q, d = unpair(e, lex)
     found = 0
-    if q == 0 or ld8(ld64(e, QEND), q) != 0:
-        r = can_end_context(e, c)
+    if q == 0 or ld8(ld64(e, QEND), q) == 1:
+        after = d
+        if q != 0:
+            after = ended(e, q, d)
+            if after < 0:
+                return after
+        r = can_end_context(e, c, after)
         if r < 0:
             return r
         if r > 0:
@@ -1045,8 +1100,8 @@ def alive(e, lex, c):
                         break
                     if r < DEAD:
                         return r
-            if found == 0 and ld8(ld64(e, QEND), q) != 0:
-                d = shadow_add(e, d, ld32(ld64(e, QSHADOW), q))
+            if found == 0 and ld8(ld64(e, QEND), q) == 1:
+                d = ended(e, q, d)
                 if d < 0:
                     return d
                 q = 0
@@ -1120,9 +1175,9 @@ def can_end(e, f):
     r = ld64(e, CONF) + f * (CONF_W * 8)
     for i in range(ld64(r, F_N)):
         t = ld64(ld64(e, THR), ld64(r, F_AT) + i)
-        q, _ = unpair(e, t >> 32)
+        q, d = unpair(e, t >> 32)
         if q == 0:
-            x = can_end_context(e, t & LOW)
+            x = can_end_context(e, t & LOW, d)
             if x != 0:
                 return 1 if x > 0 else x
     return 0
@@ -1232,7 +1287,7 @@ def walk_plain(e, i, end, counts):
         dep = node >> 8 & 0xFFFF
         k = ld8(cls, node & 255)
         q = ld32(sq, dep - 1)
-        if ld8(qend, q) != 0 and dep > 1:
+        if ld8(qend, q) == 1 and dep > 1:
             d = ld32(qcut, q * ncls + k)
             if d >= 0:
                 m = put_cut(e, counts[2], i, d, k)
@@ -1272,13 +1327,13 @@ def walk_trie(e, i, end, d, counts):
         dep = node >> 8 & 0xFFFF
         k = ld8(cls, node & 255)
         q, d = ld32(sq, dep - 1), ld32(sd, dep - 1)
-        if dep > 1 and ld8(qend, q) != 0:
+        if dep > 1 and ld8(qend, q) == 1:
             d2 = shadow_add(e, d, ld32(ld64(e, QSHADOW), q))
             if d2 < 0:
                 return d2
             d2 = shadow_step(e, d2, k)
             if d2 >= 0:
-                n = put_cut(e, counts[2], i, d2, k)
+                n = put_cut(e, counts[2], i, d2 | ld32(ld64(e, QHIST), q), k)
                 if n < 0:
                     return n
                 counts[2] = n
@@ -1500,13 +1555,15 @@ def root_piece(e, lex):
     counts = begin_piece(e)
     nodes = ld64(e, TRIE)
     if q == 0:
+        before = d >> HISTORY << HISTORY
+        d &= SHADOWS
         i = 1
         while i < ld64(e, N_TRIE):
             node = ld64(nodes, i)
             k = ld8(ld64(e, CLS), node & 255)
             d2 = shadow_step(e, d, k)
             if d2 >= 0:
-                n = put_cut(e, counts[2], i, d2, k)
+                n = put_cut(e, counts[2], i, d2 | before, k)
                 if n < 0:
                     return n
                 counts[2] = n
@@ -1538,13 +1595,19 @@ def child_piece(e, s, st):
         j, stop = ld64(at, k), ld64(at, k + 1)
         if j == stop:
             continue
-        q = ld32(trans, st * ncls + k)
-        if q < 0:
+        first = ld32(trans, st * ncls + k)
+        if first < 0 and ld64(e, NHIST) == 1:
             continue
         while j < stop:
             cut = ld64(cuts, j)
             j += 1
             i, d = cut >> 32, cut & LOW
+            q = first
+            if d >> HISTORY != 0:
+                q = ld32(trans, ld32(ld64(e, SPLIT), st * ld64(e, NHIST) + (d >> HISTORY)) * ncls + k)
+                d &= SHADOWS
+            if q < 0:
+                continue
             node = ld64(nodes, i)
             dep = node >> 8 & 0xFFFF
             st32(sq, dep, q)
@@ -2003,8 +2066,8 @@ def build_row(e, f):
     for i in range(n):
         t = ld64(ld64(e, THR), at + i)
         or_row(dst, row_address(e, thread_row(e, t)), words)
-        q, _ = unpair(e, t >> 32)
-        if q == 0:
+        q, d = unpair(e, t >> 32)
+        if q == 0 and may_stop(e, d) != 0:
             c = t & LOW
             for j in range(special):
                 a = ld64(ld64(e, SPECIAL), 2 * j)
@@ -2034,8 +2097,8 @@ def special_step(e, f, token):
     n = 0
     for i in range(ld64(r, F_N)):
         t = ld64(ld64(e, THR), ld64(r, F_AT) + i)
-        q, _ = unpair(e, t >> 32)
-        if q != 0:
+        q, d = unpair(e, t >> 32)
+        if q != 0 or may_stop(e, d) == 0:
             continue
         c = t & LOW
         for j in range(ld64(e, N_SPECIAL)):
@@ -2129,7 +2192,7 @@ def prepare(e, lex, r):
 # ------------------------------------------------------------------ entries
 #: operations of `cfg_call`
 (O_ROW, O_ADVANCE, O_TOKEN, O_CAN_END, O_CLASSES, O_SHIFT, O_REHASH_MEMO, O_REHASH_RECORDS, O_STEP, O_INTERN_ONE,
- O_PAIR, O_CONFIGURATION, O_PIECES, O_MEMO_PUT, O_UNION, O_SHADOW, O_NEXTS, O_LOCAL) = range(18)
+ O_PAIR, O_CONFIGURATION, O_PIECES, O_MEMO_PUT, O_UNION, O_ENDED, O_NEXTS, O_LOCAL, O_MAY_END, O_RUN) = range(20)
 
 
 @njit(**_ENTRY)
@@ -2173,8 +2236,14 @@ def cfg_call(e, op, a, b, c):
         return memo_put(e, a, b, c)
     if op == O_UNION:
         return union(e, a, b)
-    if op == O_SHADOW:
-        return shadow_add(e, a, b)
+    if op == O_ENDED:
+        d = ended(e, a, b)
+        return d if d < 0 else pair_of(e, 0, d)
+    if op == O_MAY_END:
+        return can_end_context(e, a, b)
+    if op == O_RUN:
+        n = run_text(e, a, b, c)
+        return intern_configuration(e, ld64(e, BUF_A), n) if n >= 0 else n
     if op == O_LOCAL:
         return prepare_open(e, a, b) if c != 0 else prepare(e, a, b)
     if op == O_NEXTS:

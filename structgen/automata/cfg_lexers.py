@@ -70,6 +70,7 @@ class LexerProgram(Program):
         self._lexers()
         self._tables()
         self.look = self._looks()
+        self._plain()
         self.safe = self._is_safe()
 
     # ------------------------------------------------------------- lexers

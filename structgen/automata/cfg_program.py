@@ -90,6 +90,7 @@ class Program:
         #: LR state -> lexer, lexer -> where its first bytes stand in `first_list`; there is one lexer here
         self.kappa, self.first_at = np.zeros(self.lr.ns + 1, _I32), np.zeros(1, _I64)
         self._shapes: dict[int, Any] = {}
+        self._plain()
         self.safe = self._is_safe()
 
     # ------------------------------------------------------------- automata
@@ -168,6 +169,12 @@ class Program:
         self.always = _bitset(range(self.nt, nx), words)
         # a cut before a byte that starts nothing is none
         self.cut[:, [not items for items in lists]] = -1
+
+    def _plain(self) -> None:
+        """Nothing is asked of what stands before a lexeme, nor of the end of the text."""
+        self.nh = 1
+        self.dend = np.ones(len(self.dtrans), np.uint8)
+        self.history = np.zeros(self.nq, _I32)
 
     def _looks(self) -> np.ndarray:
         """LR state -> the terminals with an action, as words of bits."""

@@ -185,7 +185,7 @@ class Search:
         """The bytes of a shortest text that completes the stacks of a context, lexemes aside."""
         known = self._rests.get(context)
         if known is None:
-            if self.arena.op(ck.O_SHIFT, context, self.program.nt) > 0:
+            if self.arena.op(ck.O_MAY_END, context, 0) > 0:
                 known = 0
             else:
                 known = min([self._top(s, p) for s, p in self.arena.entries(context)], default=_NONE[0])
@@ -265,7 +265,10 @@ class Search:
             if alive_is_enough and d == 0 and program.safe and steps:
                 return text
             context = thread & ck.LOW
-            if (q == 0 or program.end[q]) and arena.op(ck.O_SHIFT, context, program.nt) > 0:
+            starts = [thread]
+            if q and program.end[q] == 1:
+                starts.append(arena.op(ck.O_ENDED, q, d) << 32 | context)
+            if (q == 0 or program.end[q] == 1) and arena.op(ck.O_MAY_END, context, arena.unpair(starts[-1] >> 32)[1]) > 0:
                 heappush(heap, (len(text), text, -1))
                 if alive_is_enough:
                     return text
@@ -274,10 +277,6 @@ class Search:
                 raise LimitError(f"finding how a text can be completed took more than {limit} steps",
                                  place="search for a completion", limit=limit,
                                  hint="terminals that swallow each other make every continuation invalid")
-            starts = [thread]
-            if q and program.end[q]:
-                shadow = arena.op(ck.O_SHADOW, d, int(program.shadow[q]))
-                starts.append(arena.op(ck.O_PAIR, 0, shadow) << 32 | context)
             for start in starts:
                 for k in range(program.ncls):
                     for t in arena.thread_steps(start, k):
