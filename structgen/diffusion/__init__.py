@@ -1,10 +1,11 @@
 """Canvases of masked and diffusion language models under exact constraints.
 
 ``byte_dfa`` is the constraint as a byte automaton, ``token_automaton`` the same
-over token classes, ``canvas`` what users hold.
+over token classes, ``reduction`` brings a model's scores down to those,
+``canvas`` is what users hold.
 """
 
-from .canvas import Canvas
+from .canvas import Canvas, Joint
 from .token_automaton import TokenAutomaton, automaton_of
 
-__all__ = ["Canvas", "TokenAutomaton", "automaton_of"]
+__all__ = ["Canvas", "Joint", "TokenAutomaton", "automaton_of"]

@@ -15,20 +15,43 @@ end count as probability 1 (``padding="free"``) or as the model says
 
 Costs, with S states, E class edges and m masked slots: feasibility O(L * state
 pairs) once, then only layers that changed; masks O(m * E); argmax, draws and
-marginals O(m * V) to reduce tokens to classes and O(m * E) beyond.
+marginals O(m * V) to reduce tokens to classes (:mod:`.reduction`) and O(m * E)
+beyond.
 """
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence
+from typing import Any, NamedTuple, Optional, Sequence
 
 import numpy as np
 
-from ..errors import BudgetError, MatcherError, ModelError, StructgenError
+from ..errors import BudgetError, MatcherError, StructgenError
 from . import canvas_kernels as ck
+from .reduction import reduced
 from .token_automaton import TokenAutomaton, automaton_of
 
-__all__ = ["Canvas"]
+__all__ = ["Canvas", "Joint"]
+
+
+class Joint(NamedTuple):
+    """One joint assignment of masked slots.
+
+    Attributes
+    ----------
+    slots : ndarray of int64
+        The masked slots, ascending.
+    tokens : ndarray of int64
+        Their tokens; together they are valid, so any part of them can be committed.
+    confidence : ndarray of float64
+        The probability of each token at its slot, given validity.
+    entropy : ndarray of float64, or None
+        The entropy of each slot given validity, in nats.
+    """
+
+    slots: np.ndarray
+    tokens: np.ndarray
+    confidence: np.ndarray
+    entropy: Optional[np.ndarray]
 
 
 class Canvas:
@@ -77,7 +100,6 @@ class Canvas:
         self.length = length
         self.pad = int(a.vocabulary.eos_ids[0]) if pad is None else int(pad)
         self.remaining, self.padding = remaining, padding
-        self._start = 0
         # with slots to come the text may go on: an end token needs one of them
         self._last = (a.dist < remaining) | (np.arange(a.size) == a.end) if remaining else a.accepting.copy()
         needed = int(a.dist[0])
@@ -90,8 +112,10 @@ class Canvas:
         self._backward = np.zeros((length + 1, a.size), np.uint8)
         self._forward[0, 0] = 1
         self._backward[length] = self._last
-        self._known = 0                 # layers 0 .. _known of _forward hold
-        self._sure = length             # layers _sure .. L of _backward hold
+        self._known = 0                 # layers 0 .. _known of _forward follow from those before, but at dirty slots
+        self._sure = length             # layers _sure .. L of _backward likewise
+        self._low, self._high = 0, length       # layers 0 .. _low and _high .. L are up to date
+        self._dirty_forward, self._dirty_backward = (np.zeros(length, np.uint8) for _ in range(2))
 
     # ------------------------------------------------------------------ slots
     def _class(self, token: int) -> int:
@@ -123,8 +147,14 @@ class Canvas:
         self.tokens[slot] = -1 if token is None else token
         if c != self._fixed[slot]:
             self._fixed[slot] = c
-            self._known = min(self._known, slot)
-            self._sure = max(self._sure, slot + 1)
+            # whether a layer is a copy of the one before depends on both slots
+            for i in (slot, slot + 1):
+                if i < self.length:
+                    self._dirty_forward[i] = 1
+            for i in (slot, slot - 1):
+                if i >= 0:
+                    self._dirty_backward[i] = 1
+            self._low, self._high = min(self._low, slot), max(self._high, slot + 1)
 
     def set_all(self, tokens: Sequence[Optional[int]]) -> None:
         """Fix or mask every slot."""
@@ -148,7 +178,7 @@ class Canvas:
         """An independent canvas."""
         other = Canvas.__new__(Canvas)
         other.__dict__.update(self.__dict__)
-        for name in ("tokens", "_fixed", "_forward", "_backward"):
+        for name in ("tokens", "_fixed", "_forward", "_backward", "_dirty_forward", "_dirty_backward"):
             setattr(other, name, getattr(self, name).copy())
         return other
 
@@ -164,24 +194,25 @@ class Canvas:
         states = before.carried()
         if states.sum() != 1:
             raise MatcherError(f"the block before is not finished: {int(states.sum())} states are possible")
-        self._start = int(np.flatnonzero(states)[0])
         self._forward[0] = states
-        self._known = 0
+        self._known = self._low = 0
 
     # ------------------------------------------------------------------ reach
     def _reach(self, forward: int, backward: int) -> None:
         """Bring forward layers up to `forward` and backward layers down to `backward` up to date."""
         a = self.automaton
-        if self._known < forward:
-            ck.reach_forward(self._forward, self._known, forward, self._fixed, a.pair_first, a.pair_target, a.table)
-            self._known = forward
-        if self._sure > backward:
-            ck.reach_backward(self._backward, backward, self._sure, self._fixed, a.pair_first, a.pair_target, a.table)
-            self._sure = backward
+        pairs = a.pair_first, a.pair_target, a.before_first, a.before_source, a.table
+        if self._low < forward:
+            ck.reach_forward(self._forward, self._low, forward, self._known, self._dirty_forward, self._fixed, *pairs)
+            self._low, self._known = forward, max(self._known, forward)
+        if self._high > backward:
+            ck.reach_backward(self._backward, backward, self._high, self._sure, self._dirty_backward, self._fixed,
+                              *pairs)
+            self._high, self._sure = backward, min(self._sure, backward)
 
     def feasible(self) -> bool:
         """Can the masked slots be filled so that the text is valid?"""
-        meet = self._known
+        meet = self._low
         self._reach(meet, meet)
         return bool((self._forward[meet] & self._backward[meet]).any())
 
@@ -208,55 +239,63 @@ class Canvas:
         out[:, self.pad] |= wide[:, a.pad_class]
         return out
 
-    def forced(self) -> dict[int, int]:
-        """Masked slots at which one token is left, and that token."""
+    def bitmasks(self, slots: Optional[Sequence[int]] = None) -> np.ndarray:
+        """:meth:`masks` packed: uint32 ``(n, ceil(V / 32))``, bit ``t % 32`` of word ``t // 32`` for token t."""
         a = self.automaton
-        sizes = np.append(np.diff(a.begin)[:a.classes - 1], 1)
-        out = {}
-        for slot, row in zip(self.masked, self.class_masks()):
-            found = np.flatnonzero(row)
-            if len(found) == 1 and sizes[found[0]] == 1:
-                out[int(slot)] = self._first_of(int(found[0]))
-            elif len(found) == 2 and set(found) == {a.end_class, a.pad_class} and sizes[a.end_class] == 1 \
-                    and self.pad == a.vocabulary.eos_ids[0]:
-                out[int(slot)] = self.pad       # the end token either way
+        rows = self.class_masks(slots)
+        out = np.zeros((len(rows), (max(a.vocabulary.size, self.pad + 1) + 31) // 32), np.uint32)
+        large, words = a.packed(out.shape[1])
+        ck.pack(rows.view(np.uint8), large, words, a.order, a.begin, out)
+        out[:, self.pad >> 5] |= rows[:, a.pad_class].astype(np.uint32) << np.uint32(self.pad & 31)
         return out
+
+    def forced(self, slots: Optional[Sequence[int]] = None) -> dict[int, int]:
+        """Masked slots (of `slots`) at which one token is left, and that token."""
+        a = self.automaton
+        slots = self.masked if slots is None else np.array([s for s in slots if self.tokens[s] < 0], np.int64)
+        rows = self.class_masks(slots)
+        if self.pad == a.vocabulary.eos_ids[0] and len(a.vocabulary.eos_ids) == 1:
+            rows[:, a.pad_class] |= rows[:, a.end_class]        # the same token
+            rows[:, a.end_class] = False
+        single = rows.sum(axis=1) == 1
+        classes = rows.argmax(axis=1)
+        sizes = np.append(np.diff(a.begin)[:a.classes - 1], 1)
+        single &= sizes[classes] == 1
+        return {int(slots[r]): self._first_of(int(classes[r])) for r in np.flatnonzero(single)}
 
     def _first_of(self, c: int) -> int:
         a = self.automaton
         return self.pad if c == a.pad_class else int(a.order[a.begin[c]])
 
     # ------------------------------------------------------------------ laws
-    def _weights(self, logp: Any, reduce: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Class weights ``(m, classes)`` of the masked slots, their best tokens, row of each slot, and logp."""
+    def _span(self, window: Optional[tuple[int, int]]) -> tuple[int, int, int, np.ndarray]:
+        """First slot, end, state before and states that may be after, of a window."""
+        low, high = (0, self.length) if window is None else (int(window[0]), int(window[1]))
+        if not 0 <= low < high <= self.length:
+            raise MatcherError(f"window {window} of a canvas of {self.length} slots")
+        self._reach(high, high)
+        states = np.flatnonzero(self._forward[low])
+        if len(states) != 1:
+            if not self.feasible():
+                raise self._infeasible()
+            raise MatcherError(f"slots before {low} are masked: a window begins behind fixed ones")
+        return low, high, int(states[0]), self._backward[high]
+
+    def _reduced(self, logp: Any, low: int, high: int, spread: bool = False) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Scores of the masked slots of a window by class, those slots, the row of each slot."""
         a = self.automaton
-        slots = self.masked
-        if hasattr(logp, "detach"):
-            logp = logp.detach().float().cpu().numpy()
-        logp = np.ascontiguousarray(logp, np.float32)
-        if logp.ndim != 2 or logp.shape[0] not in (len(slots), self.length) or logp.shape[1] < a.vocabulary.size:
-            raise ModelError(f"scores of shape {logp.shape} for {len(slots)} masked of {self.length} slots and "
-                             f"{a.vocabulary.size} tokens")
-        if logp.shape[0] == self.length and len(slots) != self.length:
-            logp = np.ascontiguousarray(logp[slots])
-        if np.isnan(logp).any():
-            raise ModelError("the model gave NaN scores")
-        if (logp == np.inf).any():
-            raise ModelError("the model gave infinite scores")
-        row = np.full(self.length, -1, np.int64)
-        row[slots] = np.arange(len(slots))
-        weights = np.empty((len(slots), a.classes))
-        which = np.full((len(slots), a.classes), -1, np.int64)
-        begin = a.begin[:a.classes]
-        if reduce == "max":
-            ck.class_max(logp, a.order, begin, weights, which)
-        else:
-            ck.class_sum(logp, a.order, begin, weights)
-        weights[:, a.pad_class] = 0.0
+        slots = low + np.flatnonzero(self.tokens[low:high] < 0)
+        r = reduced(logp, slots - low, high - low, a, a.classes - 1, spread)
+        row = np.full(high - low, -1, np.int64)
+        row[slots - low] = np.arange(len(slots))
+        return r, slots, row
+
+    def _padded(self, scores: np.ndarray, r: Any) -> np.ndarray:
+        """Class scores with those of the class of padding."""
+        free = np.zeros(len(scores))
         if self.padding == "scored":
-            weights[:, a.pad_class] = logp[:, self.pad] if self.pad < logp.shape[1] else -np.inf
-        which[:, a.pad_class] = self.pad
-        return weights, which, row, logp
+            free = r.log_p(np.arange(len(scores)), np.full(len(scores), self.pad)) if len(scores) else free
+        return np.concatenate([scores, free[:, None]], axis=1)
 
     def _infeasible(self) -> MatcherError:
         if not self.feasible():
@@ -264,6 +303,59 @@ class Canvas:
                                 hint="a fixed slot contradicts the constraint, or the canvas is too short")
         return MatcherError("every valid assignment has probability zero",
                             hint="apply top-p and top-k after the constraint, or not at all")
+
+    def _best(self, r: Any, row: np.ndarray, span: tuple) -> tuple[np.ndarray, float]:
+        """Classes of the likeliest path through a window, and its score."""
+        a, (low, high, start, last) = self.automaton, span
+        states, classes = np.empty(high - low + 1, np.int32), np.empty(high - low, np.int32)
+        score = ck.best_path(start, self._fixed[low:high], row, self._padded(r.top, r), last,
+                             self._forward[low:high], a.first, a.klass, a.target, a.table, states, classes)
+        if score == -np.inf:
+            raise self._infeasible()
+        return classes, float(score)
+
+    def _sums(self, r: Any, row: np.ndarray, span: tuple) -> tuple:
+        """Weights of classes and backward sums, each as mantissa and exponent, and log Z."""
+        a, (low, high, start, last) = self.automaton, span
+        weights = self._padded(r.total, r)
+        pm, pe = np.empty(weights.shape), np.empty(weights.shape, np.int64)
+        ck.split_weights(weights, pm, pe)
+        lm, le = np.empty((high - low + 1, a.size)), np.empty((high - low + 1, a.size), np.int64)
+        log_z = ck.sums_backward(start, self._fixed[low:high], row, pm, pe, last, self._forward[low:high], a.first,
+                                 a.klass, a.target, a.table, lm, le)
+        return pm, pe, lm, le, float(log_z)
+
+    def _shares(self, row: np.ndarray, span: tuple, sums: tuple) -> np.ndarray:
+        """Probability of each class at each masked slot of a window."""
+        a, (low, high, start, _) = self.automaton, span
+        pm, pe, lm, le, log_z = sums
+        if log_z == -np.inf:
+            raise self._infeasible()
+        share = np.zeros(pm.shape)
+        ck.sums_forward(start, self._fixed[low:high], row, pm, pe, a.first, a.klass, a.target, a.table, lm, le, share)
+        return share
+
+    def _drawn(self, row: np.ndarray, span: tuple, sums: tuple, rng: np.random.Generator) -> np.ndarray:
+        """Classes of a draw."""
+        a, (low, high, start, _) = self.automaton, span
+        pm, pe, lm, le, log_z = sums
+        if log_z == -np.inf:
+            raise self._infeasible()
+        states, classes = np.empty(high - low + 1, np.int32), np.empty(high - low, np.int32)
+        ck.draw_path(start, self._fixed[low:high], row, pm, pe, a.first, a.klass, a.target, a.table, lm, le,
+                     rng.random(high - low), states, classes)
+        return classes
+
+    def _tokens_of(self, r: Any, slots: np.ndarray, classes: np.ndarray,
+                   rng: Optional[np.random.Generator]) -> np.ndarray:
+        """The likeliest tokens of classes, or draws."""
+        tokens = np.full(len(slots), self.pad, np.int64)
+        rows = np.flatnonzero(classes != self.automaton.pad_class)
+        if rng is None:
+            tokens[rows] = r.best(rows, classes[rows])
+        else:
+            tokens[rows] = r.draw(rows, classes[rows], rng.random(len(rows)))
+        return tokens
 
     def argmax(self, logp: Any) -> tuple[np.ndarray, float]:
         """The likeliest valid assignment.
@@ -284,70 +376,101 @@ class Canvas:
         MatcherError
             If no assignment is valid, or all have probability zero.
         """
-        a = self.automaton
-        weights, which, row, _ = self._weights(logp, "max")
-        states, classes = np.empty(self.length + 1, np.int32), np.empty(self.length, np.int32)
-        score = ck.best_path(self._start, self._fixed, row, weights, self._last, a.first, a.klass, a.target, a.table,
-                             states, classes)
-        if score == -np.inf:
-            raise self._infeasible()
+        span = self._span(None)
+        r, slots, row = self._reduced(logp, 0, self.length)
+        classes, score = self._best(r, row, span)
         tokens = self.tokens.copy()
-        for slot in self.masked:
-            tokens[slot] = which[row[slot], classes[slot]]
-        return tokens, float(score)
-
-    def _backward_sums(self, logp: Any) -> tuple:
-        a = self.automaton
-        weights, _, row, logp = self._weights(logp, "sum")
-        layers, scales = np.empty((self.length + 1, a.size)), np.empty(self.length + 1)
-        # relative to the best class that can stand there, so that nothing underflows
-        weights[~self.class_masks()] = -np.inf
-        top = weights.max(axis=1, initial=-np.inf)
-        if not (top > -np.inf).all():
-            return weights, weights, row, logp, layers, -np.inf
-        linear = np.exp(weights - top[:, None])
-        log_z = top.sum() + ck.sums_backward(self._start, self._fixed, row, linear, self._last, a.first, a.klass,
-                                             a.target, a.table, layers, scales)
-        return weights, linear, row, logp, layers, float(log_z)
+        tokens[slots] = self._tokens_of(r, slots, classes[slots], None)
+        return tokens, score
 
     def log_z(self, logp: Any) -> float:
         """log of the probability that independent draws of the masked slots are valid; -inf if they cannot be."""
-        return self._backward_sums(logp)[-1]
+        if not self.feasible():
+            return -np.inf
+        r, _, row = self._reduced(logp, 0, self.length)
+        return self._sums(r, row, self._span(None))[-1]
 
     def sample(self, logp: Any, rng: np.random.Generator) -> np.ndarray:
         """An exact draw of all masked slots, given validity; all slots' tokens (int64)."""
-        a = self.automaton
-        _, linear, row, logp, layers, log_z = self._backward_sums(logp)
-        if log_z == -np.inf:
-            raise self._infeasible()
-        states, classes = np.empty(self.length + 1, np.int32), np.empty(self.length, np.int32)
-        ck.draw_path(self._start, self._fixed, row, linear, a.first, a.klass, a.target, a.table, layers,
-                     rng.random(self.length), states, classes)
+        span = self._span(None)
+        r, slots, row = self._reduced(logp, 0, self.length)
+        classes = self._drawn(row, span, self._sums(r, row, span), rng)
         tokens = self.tokens.copy()
-        for slot in self.masked:
-            c = classes[slot]
-            if c == a.pad_class:
-                tokens[slot] = self.pad
-                continue
-            ids = a.order[a.begin[c]:a.begin[c + 1]]
-            x = logp[row[slot]][ids].astype(np.float64)
-            sums = np.cumsum(np.exp(x - x.max()))
-            tokens[slot] = ids[min(int(np.searchsorted(sums, rng.random() * sums[-1], side="right")), len(ids) - 1)]
+        tokens[slots] = self._tokens_of(r, slots, classes[slots], rng)
         return tokens
 
     def marginals(self, logp: Any) -> np.ndarray:
         """Probability of each token at each masked slot given validity: float64 ``(masked slots, V)``."""
-        a = self.automaton
-        weights, linear, row, logp, layers, log_z = self._backward_sums(logp)
-        if log_z == -np.inf:
-            raise self._infeasible()
-        share = np.zeros_like(weights)
-        ck.sums_forward(self._start, self._fixed, row, linear, a.first, a.klass, a.target, a.table, layers, share)
-        out = np.zeros((len(weights), max(a.vocabulary.size, self.pad + 1)))
-        known = np.flatnonzero(a.class_of >= 0)
+        a, span = self.automaton, self._span(None)
+        r, slots, row = self._reduced(logp, 0, self.length)
+        share = self._shares(row, span, self._sums(r, row, span))
+        logp = r.dense()
+        out = np.zeros((len(slots), max(a.vocabulary.size, self.pad + 1)))
+        known = a.order[:a.begin[a.classes - 1]]
         c = a.class_of[known]
         with np.errstate(invalid="ignore"):
-            inside = np.exp(logp[:, known].astype(np.float64) - weights[:, c])
+            inside = np.exp(logp[:, known].astype(np.float64) - r.total[:, c])
             out[:, known] = np.where(share[:, c] > 0, share[:, c] * inside, 0.0)
         out[:, self.pad] += share[:, a.pad_class]
         return out
+
+    def joint(self, logp: Any, rng: Optional[np.random.Generator] = None, *,
+              window: Optional[tuple[int, int]] = None, entropy: bool = False) -> Joint:
+        """One joint assignment, and how sure each of its tokens is.
+
+        Parameters
+        ----------
+        logp : array or tensor, shape (masked slots of the window, or all of its slots, >= V)
+            Log probabilities.
+        rng : numpy Generator, optional
+            Draw the assignment; without: the likeliest one.
+        window : (int, int), optional
+            Slots to assign, all before them fixed.  What is masked behind the window
+            has no say in the law but that it can be filled.
+        entropy : bool
+            Compute entropies too.
+
+        Raises
+        ------
+        MatcherError
+            If no assignment is valid, or all have probability zero.
+        """
+        a, span = self.automaton, self._span(window)
+        low, high = span[:2]
+        r, slots, row = self._reduced(logp, low, high, entropy)
+        sums = self._sums(r, row, span)
+        share = self._shares(row, span, sums)
+        classes = (self._best(r, row, span)[0] if rng is None else self._drawn(row, span, sums, rng))[slots - low]
+        tokens = self._tokens_of(r, slots, classes, rng)
+        rows = np.arange(len(slots))
+        kind = np.where(tokens == self.pad, a.end_class if self.pad in a.vocabulary.eos_ids else a.pad_class, classes)
+        p = np.zeros(len(slots))
+        own = rows[kind != a.pad_class]
+        with np.errstate(under="ignore"):
+            inside = r.log_p(own, tokens[own]) - r.total[own, kind[own]]
+            p[own] = share[own, kind[own]] * np.exp(np.where(np.isnan(inside), -np.inf, inside))
+        p += np.where(tokens == self.pad, share[:, a.pad_class], 0.0)
+        return Joint(slots, tokens, np.minimum(p, 1.0), self._entropy(r, share) if entropy else None)
+
+    def _entropy(self, r: Any, share: np.ndarray) -> np.ndarray:
+        """Entropy of the marginal of each slot, in nats."""
+        a = self.automaton
+        ends = np.array(a.vocabulary.eos_ids)
+        rows = np.arange(len(share))
+        plain = share[:, :a.end_class]
+        out = _plogp(plain) + (plain * r.spread[:, :a.end_class]).sum(axis=1)
+        # end tokens one by one: padding may be one of them
+        rest = share[:, a.pad_class].copy()
+        for t in ends:
+            with np.errstate(invalid="ignore"):
+                q = share[:, a.end_class] * np.exp(r.log_p(rows, np.full(len(rows), t)) - r.total[:, a.end_class])
+            q = np.nan_to_num(q)
+            if t == self.pad:
+                q, rest = q + rest, np.zeros(len(rows))
+            out += _plogp(q[:, None])
+        return np.maximum(out + _plogp(rest[:, None]), 0.0)
+
+
+def _plogp(p: np.ndarray) -> np.ndarray:
+    """Sums of -p log p over the last axis."""
+    return -(p * np.log(np.where(p > 0, p, 1.0))).sum(axis=1)

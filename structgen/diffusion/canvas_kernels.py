@@ -4,8 +4,8 @@ Arrays are C-contiguous; states, classes and tokens are int32.  The token
 automaton's edges lie by source state: ``first[s]:first[s + 1]`` index `klass` and
 `target`.  Layers are numbered 0 to L: layer i is what is known before slot i.
 
-Sums are scaled: a layer is divided by its largest entry, and the logs of those
-factors are summed, so that nothing underflows however long the canvas is.
+Sums are kept as mantissa and exponent, number by number: a branch of the
+automaton may be unlikely by any factor so far and be the likelier one later.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import math
 import numpy as np
 from numba import njit
 
-__all__ = ["token_edges", "distances", "reach_forward", "reach_backward", "admissible", "expand", "class_max",
-           "class_sum", "best_path", "sums_backward", "sums_forward", "draw_path"]
+LN2 = math.log(2.0)
+
+__all__ = ["token_edges", "distances", "reach_forward", "reach_backward", "admissible", "expand", "pack",
+           "class_scores", "best_path", "split_weights", "sums_backward", "sums_forward", "draw_path"]
 
 
 @njit(nogil=True, cache=True)
@@ -77,82 +79,138 @@ def distances(first, target, final, dist):
 
 
 @njit(nogil=True, cache=True)
-def reach_forward(layers, low, high, fixed, pair_first, pair_target, table):
-    """Layers low + 1 to `high` of what is reachable; ``fixed[i]`` is the class of slot i, -1 if it is masked."""
-    n = layers.shape[1]
-    for i in range(low, high):
-        for s in range(n):
-            layers[i + 1, s] = 0
-        c = fixed[i]
-        for s in range(n):
-            if layers[i, s]:
-                if c >= 0:
-                    if table[c, s] >= 0:
-                        layers[i + 1, table[c, s]] = 1
-                elif c == -1:
-                    for e in range(pair_first[s], pair_first[s + 1]):
-                        layers[i + 1, pair_target[e]] = 1
+def _same(left, right):
+    for s in range(left.shape[0]):
+        if left[s] != right[s]:
+            return False
+    return True
 
 
 @njit(nogil=True, cache=True)
-def reach_backward(layers, low, high, fixed, pair_first, pair_target, table):
-    """Layers high - 1 down to `low` of what can still end well."""
-    n = layers.shape[1]
-    for i in range(high - 1, low - 1, -1):
-        c = fixed[i]
+def _image(here, after, c, steady, succ_first, succ, pred_first, pred, table):
+    """What a slot makes of the states `here`, into `after`; `c` is its class, -1 if it is masked.
+
+    `steady`: the slot before it is masked too and changed nothing.
+    """
+    n = here.shape[0]
+    if c == -1 and steady:
         for s in range(n):
-            good = 0
-            if c >= 0:
-                good = 1 if table[c, s] >= 0 and layers[i + 1, table[c, s]] else 0
-            elif c == -1:
-                for e in range(pair_first[s], pair_first[s + 1]):
-                    if layers[i + 1, pair_target[e]]:
-                        good = 1
+            after[s] = here[s]
+        return
+    count = 0
+    for s in range(n):
+        after[s] = 0
+        count += here[s]
+    if c >= 0:
+        for s in range(n):
+            if here[s] and table[c, s] >= 0:
+                after[table[c, s]] = 1
+    elif c == -1:
+        if 4 * count < n:
+            for s in range(n):
+                if here[s]:
+                    for e in range(succ_first[s], succ_first[s + 1]):
+                        after[succ[e]] = 1
+        else:               # most states are there: the first predecessor will do
+            for t in range(n):
+                for e in range(pred_first[t], pred_first[t + 1]):
+                    if here[pred[e]]:
+                        after[t] = 1
                         break
-            layers[i, s] = good
 
 
 @njit(nogil=True, cache=True)
-def class_max(logp, order, begin, best, which):
-    """Per row and class the greatest log probability and a token that has it.
+def reach_forward(layers, low, high, known, dirty, fixed, succ_first, succ, pred_first, pred, table):
+    """Bring layers low + 1 to `high` of what is reachable up to date.
 
-    The tokens of class c are ``order[begin[c]:begin[c + 1]]``.
+    ``fixed[i]`` is the class of slot i, -1 if it is masked, -2 if nothing can
+    come of it.  Layers to `known` follow from the one before wherever ``dirty[i]``
+    is 0; what follows from an unchanged layer is left as it is.
+    """
+    fresh = np.empty(layers.shape[1], np.uint8)
+    moved = False
+    for i in range(low, high):
+        if i < known and not moved and not dirty[i]:
+            continue
+        steady = i > 0 and fixed[i] == -1 and fixed[i - 1] == -1 and _same(layers[i - 1], layers[i])
+        _image(layers[i], fresh, fixed[i], steady, succ_first, succ, pred_first, pred, table)
+        dirty[i] = 0
+        moved = i >= known or not _same(fresh, layers[i + 1])
+        if moved:
+            layers[i + 1] = fresh
+    if moved and high < known:
+        dirty[high] = 1
+
+
+@njit(nogil=True, cache=True)
+def reach_backward(layers, low, high, known, dirty, fixed, succ_first, succ, pred_first, pred, table):
+    """The same for layers high - 1 down to `low` of what can still end well; layers from `known` on are there."""
+    n = layers.shape[1]
+    fresh = np.empty(n, np.uint8)
+    moved = False
+    for i in range(high - 1, low - 1, -1):
+        if i >= known and not moved and not dirty[i]:
+            continue
+        c = fixed[i]
+        if c >= 0:
+            for s in range(n):
+                fresh[s] = 1 if table[c, s] >= 0 and layers[i + 1, table[c, s]] else 0
+        else:
+            steady = i + 2 < layers.shape[0] and c == -1 and fixed[i + 1] == -1 and _same(layers[i + 2], layers[i + 1])
+            _image(layers[i + 1], fresh, c, steady, pred_first, pred, succ_first, succ, table)
+        dirty[i] = 0
+        moved = i < known or not _same(fresh, layers[i])
+        if moved:
+            layers[i] = fresh
+    if moved and low > known:
+        dirty[low - 1] = 1
+
+
+@njit(nogil=True, cache=True)
+def class_scores(logp, p, tops, floor, order, begin, inner, best, which, total, spread):
+    """Per row and class: the greatest log probability, a token that has it, the log of the sum.
+
+    ``p[r]`` are the exponentials of ``logp[r] - tops[r]``, of whose sums those below
+    `floor` are made again.  The tokens of class c are
+    ``order[begin[c]:begin[c + 1]]``.  With `inner`, `spread` gets the entropy of
+    the tokens of each class among themselves.
     """
     for r in range(logp.shape[0]):
         for c in range(begin.shape[0] - 1):
-            top, at = -np.inf, -1
+            top, at, acc = -np.inf, -1, 0.0
             for k in range(begin[c], begin[c + 1]):
-                x = logp[r, order[k]]
+                t = order[k]
+                x = logp[r, t]
+                acc += p[r, t]
                 if x > top or at < 0:
-                    top, at = x, order[k]
+                    top, at = x, t
             best[r, c] = top
             which[r, c] = at
-
-
-@njit(nogil=True, cache=True)
-def class_sum(logp, order, begin, total):
-    """Per row and class the log of the sum of probabilities."""
-    for r in range(logp.shape[0]):
-        for c in range(begin.shape[0] - 1):
-            top = -np.inf
-            for k in range(begin[c], begin[c + 1]):
-                if logp[r, order[k]] > top:
-                    top = np.float64(logp[r, order[k]])
             if top == -np.inf:
                 total[r, c] = -np.inf
                 continue
-            acc = 0.0
-            for k in range(begin[c], begin[c + 1]):
-                acc += math.exp(np.float64(logp[r, order[k]]) - top)
-            total[r, c] = top + math.log(acc)
+            if acc > floor:
+                total[r, c] = tops[r] + math.log(acc)
+            else:
+                acc = 0.0
+                for k in range(begin[c], begin[c + 1]):
+                    acc += math.exp(np.float64(logp[r, order[k]]) - np.float64(top))
+                total[r, c] = top + math.log(acc)
+            if inner:
+                h = 0.0
+                for k in range(begin[c], begin[c + 1]):
+                    d = np.float64(logp[r, order[k]]) - total[r, c]
+                    if d > -700.0:
+                        h -= math.exp(d) * d
+                spread[r, c] = h
 
 
 @njit(nogil=True, cache=True)
-def best_path(start, fixed, row, weights, last, first, klass, target, table, states, classes):
+def best_path(start, fixed, row, weights, last, reach, first, klass, target, table, states, classes):
     """The best assignment of all masked slots: its score, its states and the classes of its masked slots.
 
     `start` is the state before slot 0; ``row[i]`` is the row of `weights` (log) of masked slot i; `last` marks states
-    a canvas may end in.
+    the slots may end in, `reach` (layers) those that can be there at all.
     """
     length, n = fixed.shape[0], last.shape[0]
     score = np.full((length + 1, n), -np.inf)
@@ -162,6 +220,8 @@ def best_path(start, fixed, row, weights, last, first, klass, target, table, sta
     for i in range(length - 1, -1, -1):
         c = fixed[i]
         for s in range(n):
+            if not reach[i, s]:
+                continue
             if c >= 0:
                 if table[c, s] >= 0:
                     score[i, s] = score[i + 1, table[c, s]]
@@ -198,6 +258,11 @@ def admissible(slots, forward, backward, first, klass, target, out):
     """Which classes each of `slots` may take: `out` (slots, classes) of 0 and 1."""
     for r in range(slots.shape[0]):
         i = slots[r]
+        if r > 0:
+            j = slots[r - 1]
+            if _same(forward[i], forward[j]) and _same(backward[i + 1], backward[j + 1]):
+                out[r] = out[r - 1]
+                continue
         for s in range(forward.shape[1]):
             if forward[i, s]:
                 for e in range(first[s], first[s + 1]):
@@ -214,76 +279,151 @@ def expand(rows, class_of, out):
 
 
 @njit(nogil=True, cache=True)
-def sums_backward(start, fixed, row, weights, last, first, klass, target, table, layers, scales):
-    """Backward sums: layers (L + 1, n) scaled, scales (L + 1,) the logs of what was divided out; their log Z.
+def pack(rows, large, words, order, begin, out):
+    """Class masks (n, classes) to token bitmasks `out` (n, words) of uint32, bit t % 32 of word t // 32.
 
-    `weights` (rows, classes) are not logs here: 0 for what a slot cannot take,
-    and at most 1.
+    ``large[c]`` is the row of `words` that holds all tokens of class c, -1 for
+    a class whose tokens are set one by one.
     """
-    length, n = fixed.shape[0], last.shape[0]
-    for s in range(n):
-        layers[length, s] = 1.0 if last[s] else 0.0
-    scales[length] = 0.0
-    for i in range(length - 1, -1, -1):
-        c = fixed[i]
-        top = 0.0
-        for s in range(n):
-            value = 0.0
-            if c >= 0:
-                if table[c, s] >= 0:
-                    value = layers[i + 1, table[c, s]]
-            elif c == -1:
-                for e in range(first[s], first[s + 1]):
-                    value += weights[row[i], klass[e]] * layers[i + 1, target[e]]
-            layers[i, s] = value
-            if value > top:
-                top = value
-        if top > 0.0:
-            for s in range(n):
-                layers[i, s] /= top
-            scales[i] = scales[i + 1] + math.log(top)
-        else:
-            scales[i] = -np.inf
-    if layers[0, start] <= 0.0:
-        return -np.inf
-    return math.log(layers[0, start]) + scales[0]
+    for r in range(rows.shape[0]):
+        done = False
+        for j in range(r - 1, -1, -1):
+            if _same(rows[r], rows[j]):
+                out[r] = out[j]
+                done = True
+                break
+        if done:
+            continue
+        line = out[r]
+        for c in range(rows.shape[1]):
+            if not rows[r, c]:
+                continue
+            if large[c] >= 0:
+                whole = words[large[c]]
+                for w in range(line.shape[0]):
+                    line[w] |= whole[w]
+            else:
+                for k in range(begin[c], begin[c + 1]):
+                    t = order[k]
+                    line[t >> 5] |= np.uint32(1) << np.uint32(t & 31)
 
 
 @njit(nogil=True, cache=True)
-def sums_forward(start, fixed, row, weights, first, klass, target, table, back, share):
+def _powers():
+    """2 ** -d for d from 0."""
+    out = np.empty(1080)
+    for d in range(1080):
+        out[d] = math.ldexp(1.0, -d)
+    return out
+
+
+@njit(nogil=True, cache=True)
+def split_weights(weights, mantissa, exponent):
+    """``exp(weights)`` as ``mantissa * 2 ** exponent``, mantissas from 1 to 2, or 0 for -inf."""
+    for r in range(weights.shape[0]):
+        for k in range(weights.shape[1]):
+            w = weights[r, k]
+            if w == -np.inf:
+                mantissa[r, k], exponent[r, k] = 0.0, 0
+            else:
+                e = math.floor(w / LN2)
+                mantissa[r, k], exponent[r, k] = math.exp(w - e * LN2), e
+
+
+@njit(nogil=True, cache=True)
+def sums_backward(start, fixed, row, pm, pe, last, reach, first, klass, target, table, lm, le):
+    """Backward sums ``lm * 2 ** le``, layers (L + 1, n); returns the log of what there is at the start.
+
+    ``pm * 2 ** pe`` (rows, classes) are the weights.  Every number has an exponent of its
+    own, so nothing underflows, however unlikely it is.
+    """
+    power = _powers()
+    length, n = fixed.shape[0], last.shape[0]
+    lm[:] = 0.0
+    for s in range(n):
+        if last[s]:
+            lm[length, s], le[length, s] = 1.0, 0
+    for i in range(length - 1, -1, -1):
+        c = fixed[i]
+        for s in range(n):
+            if not reach[i, s]:
+                continue
+            if c >= 0:
+                if table[c, s] >= 0:
+                    lm[i, s], le[i, s] = lm[i + 1, table[c, s]], le[i + 1, table[c, s]]
+            elif c == -1:
+                total, scale = 0.0, 0
+                for e in range(first[s], first[s + 1]):
+                    x = pm[row[i], klass[e]] * lm[i + 1, target[e]]
+                    if x > 0.0:
+                        total, scale = _add(total, scale, x, pe[row[i], klass[e]] + le[i + 1, target[e]], power)
+                if total > 0.0:
+                    total, more = math.frexp(total)
+                    lm[i, s], le[i, s] = total, scale + more
+    if lm[0, start] <= 0.0:
+        return -np.inf
+    return math.log(lm[0, start]) + le[0, start] * LN2
+
+
+@njit(nogil=True, cache=True)
+def _add(total, scale, x, e, power):
+    """``total * 2 ** scale + x * 2 ** e``."""
+    if total == 0.0:
+        return x, e
+    d = scale - e
+    if d >= 0:
+        return (total + x * power[d] if d < 1080 else total), scale
+    return (x + total * power[-d] if -d < 1080 else x), e
+
+
+@njit(nogil=True, cache=True)
+def sums_forward(start, fixed, row, pm, pe, first, klass, target, table, lm, le, share):
     """Posterior probability of each class at each masked slot, into `share` (rows, classes)."""
-    length, n = fixed.shape[0], back.shape[1]
-    here = np.zeros(n)
-    here[start] = 1.0
+    power = _powers()
+    length, n = fixed.shape[0], lm.shape[1]
+    hm, he = np.zeros(n), np.zeros(n, np.int64)
+    am, ae = np.zeros(n), np.zeros(n, np.int64)
+    sm, se = np.zeros(pm.shape[1]), np.zeros(pm.shape[1], np.int64)
+    hm[start] = 1.0
     for i in range(length):
-        after = np.zeros(n)
+        am[:] = 0.0
         c = fixed[i]
         if c >= 0:
             for s in range(n):
-                if here[s] > 0.0 and table[c, s] >= 0 and back[i + 1, table[c, s]] > 0.0:
-                    after[table[c, s]] += here[s]
+                t = table[c, s]
+                if hm[s] > 0.0 and t >= 0 and lm[i + 1, t] > 0.0:
+                    am[t], ae[t] = _add(am[t], ae[t], hm[s], he[s], power)
         else:
-            total = 0.0
+            sm[:] = 0.0
             for s in range(n):
-                if here[s] <= 0.0:
+                if hm[s] <= 0.0:
                     continue
                 for e in range(first[s], first[s + 1]):
-                    b = back[i + 1, target[e]]
-                    if b > 0.0:
-                        x = here[s] * weights[row[i], klass[e]]
-                        after[target[e]] += x
-                        share[row[i], klass[e]] += x * b
-                        total += x * b
-            for k in range(weights.shape[1]):
-                share[row[i], k] /= total
-        top = after.max()
+                    t, k = target[e], klass[e]
+                    x = pm[row[i], k] * hm[s]
+                    if x > 0.0 and lm[i + 1, t] > 0.0:
+                        scale = pe[row[i], k] + he[s]
+                        am[t], ae[t] = _add(am[t], ae[t], x, scale, power)
+                        sm[k], se[k] = _add(sm[k], se[k], x * lm[i + 1, t], scale + le[i + 1, t], power)
+            total, scale = 0.0, 0
+            for k in range(sm.shape[0]):
+                if sm[k] > 0.0:
+                    total, scale = _add(total, scale, sm[k], se[k], power)
+            for k in range(sm.shape[0]):
+                if sm[k] > 0.0:
+                    share[row[i], k] = math.ldexp(sm[k] / total, max(se[k] - scale, -2000))
         for s in range(n):
-            here[s] = after[s] / top
+            if am[s] > 0.0:
+                m, more = math.frexp(am[s])
+                hm[s], he[s] = m, ae[s] + more
+            else:
+                hm[s] = 0.0
 
 
 @njit(nogil=True, cache=True)
-def draw_path(start, fixed, row, weights, first, klass, target, table, back, uniforms, states, classes):
+def draw_path(start, fixed, row, pm, pe, first, klass, target, table, lm, le, uniforms, states, classes):
     """A draw of states and classes in proportion to their weight; `uniforms` one a slot."""
+    power = _powers()
     s = start
     states[0] = s
     for i in range(fixed.shape[0]):
@@ -293,14 +433,21 @@ def draw_path(start, fixed, row, weights, first, klass, target, table, back, uni
             classes[i] = c
             states[i + 1] = s
             continue
-        total = 0.0
+        total, scale = 0.0, 0
         for e in range(first[s], first[s + 1]):
-            total += weights[row[i], klass[e]] * back[i + 1, target[e]]
+            x = pm[row[i], klass[e]] * lm[i + 1, target[e]]
+            if x > 0.0:
+                total, scale = _add(total, scale, x, pe[row[i], klass[e]] + le[i + 1, target[e]], power)
         aim = uniforms[i] * total
         pick = -1
         for e in range(first[s], first[s + 1]):
-            x = weights[row[i], klass[e]] * back[i + 1, target[e]]
+            x = pm[row[i], klass[e]] * lm[i + 1, target[e]]
             if x > 0.0:
+                d = scale - pe[row[i], klass[e]] - le[i + 1, target[e]]
+                if pick >= 0 and d >= 1080:
+                    continue
+                # a term may be larger than the scale by as much as rounding allows, never more
+                x = math.ldexp(x, -min(d, 2000))
                 pick = e
                 if aim < x:
                     break

@@ -94,6 +94,7 @@ class TokenAutomaton:
                                  limit=MAX_EDGES)
         source, target, token = source[:used], target[:used], token[:used]
         self.vocabulary = vocabulary
+        self._packing, self._packed = threading.Lock(), {}
         self.end = n
         self.size = n + 1
         self._group(len(ids), ids, source, target, token)
@@ -143,6 +144,9 @@ class TokenAutomaton:
         pairs = np.unique(np.stack([state, self.table[klass, state]], axis=1), axis=0)
         self.pair_target = np.ascontiguousarray(pairs[:, 1], np.int32)
         self.pair_first = np.searchsorted(pairs[:, 0], np.arange(self.size + 1)).astype(np.int32)
+        back = pairs[np.argsort(pairs[:, 1], kind="stable")]
+        self.before_source = np.ascontiguousarray(back[:, 0], np.int32)
+        self.before_first = np.searchsorted(back[:, 1], np.arange(self.size + 1)).astype(np.int32)
         self.order = np.argsort(self.class_of, kind="stable").astype(np.int32)
         known = self.class_of[self.order]
         self.order = self.order[known >= 0]
@@ -151,6 +155,21 @@ class TokenAutomaton:
         plain = self.pair_target != self.end
         keep = np.concatenate([[0], np.cumsum(plain)])
         ck.distances(keep[self.pair_first].astype(np.int32), self.pair_target[plain], self.accepting, self.dist)
+
+    def packed(self, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Classes of many tokens as bitmasks of `width` words: (row of each class or -1, rows)."""
+        with self._packing:
+            if width not in self._packed:
+                sizes = np.diff(self.begin)[:self.classes]
+                large = np.flatnonzero(sizes > 2 * width // 3)
+                row = np.full(self.classes, -1, np.int32)
+                row[large] = np.arange(len(large))
+                rows = np.zeros((len(large), width), np.uint32)
+                for k, c in enumerate(large):
+                    ids = self.order[self.begin[c]:self.begin[c + 1]]
+                    np.bitwise_or.at(rows[k], ids >> 5, np.uint32(1) << (ids & 31).astype(np.uint32))
+                self._packed[width] = row, rows
+            return self._packed[width]
 
     @property
     def nbytes(self) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import structgen as sg
-from structgen.diffusion import Canvas
+from structgen.diffusion import Canvas, automaton_of
 from structgen.errors import BudgetError, LimitError, ModelError, StructgenError
 
 from tests.sampling.doubles import chi_squared
@@ -108,7 +108,9 @@ def test_everything_by_brute_force(part):
             for r, i in enumerate(masked):
                 assert set(np.flatnonzero(masks[r])) == {x[i] for x in truth}
             generator = np.random.default_rng(seed)
-            logp = np.log(generator.dirichlet(np.ones(case.vocabulary.size), case.length)).astype(np.float32)
+            np.testing.assert_array_equal(
+                np.unpackbits(canvas.bitmasks().view(np.uint8), axis=1, bitorder="little")[:, :masks.shape[1]], masks)
+            logp = np.log(generator.dirichlet(np.ones(case.vocabulary.size), case.length))
             if not truth:
                 with pytest.raises(sg.MatcherError):
                     canvas.sample(logp, generator)
@@ -116,21 +118,54 @@ def test_everything_by_brute_force(part):
                 continue
             scores = {x: case.weight(x, fixed, logp) for x in truth}
             tokens, best = canvas.argmax(logp)
-            assert math.isclose(best, max(scores.values()), abs_tol=1e-5)
-            assert math.isclose(scores[tuple(tokens)], best, abs_tol=1e-5)
+            assert math.isclose(best, max(scores.values()), abs_tol=1e-9)
+            assert math.isclose(scores[tuple(tokens)], best, abs_tol=1e-9)
             z = sum(math.exp(s) for s in scores.values())
-            assert math.isclose(canvas.log_z(logp), math.log(z), rel_tol=1e-6, abs_tol=1e-6)
+            assert math.isclose(canvas.log_z(logp), math.log(z), rel_tol=1e-9, abs_tol=1e-9)
             marginals = canvas.marginals(logp)
             exact = np.zeros_like(marginals)
             for x, s in scores.items():
                 for r, i in enumerate(masked):
                     exact[r, x[i]] += math.exp(s) / z
-            np.testing.assert_allclose(marginals, exact, atol=1e-6)
+            np.testing.assert_allclose(marginals, exact, atol=1e-9)
+            check_joint(canvas, case, truth, fixed, logp, None)
+            if case.rng.random() < 0.5:
+                low = min(masked, default=0)
+                check_joint(canvas, case, truth, fixed, logp, (low, case.rng.randint(low + 1, case.length)))
             assert tuple(canvas.sample(logp, generator)) in scores
             single = {i: int(np.flatnonzero(m)[0]) for i, m in zip(masked, masks) if m.sum() == 1}
             assert single.items() >= canvas.forced().items()
             assert {i: t for i, t in single.items() if t not in case.ends}.items() <= canvas.forced().items()
     assert seen > 100 and 0 < feasible < seen
+
+
+def check_joint(canvas, case, truth, fixed, logp, window):
+    """The joint assignment of a window against enumeration; behind the window only whether it can be filled counts."""
+    low, high = window or (0, case.length)
+    weights = {}
+    for x in truth:
+        ended = next((i for i, t in enumerate(x) if t in case.ends), case.length)
+        weights[x[low:high]] = sum(float(logp[i, x[i]]) for i in range(low, min(high, ended + 1)) if fixed[i] < 0)
+    z = sum(math.exp(w) for w in weights.values())
+    slots = [i for i in range(low, high) if fixed[i] < 0]
+    law = np.zeros((len(slots), case.vocabulary.size))
+    for x, w in weights.items():
+        for r, i in enumerate(slots):
+            law[r, x[i - low]] += math.exp(w) / z
+    joint = canvas.joint(logp[slots], window=window, entropy=True)
+    assert joint.slots.tolist() == slots
+    filled = list(fixed)
+    for i, t in zip(slots, joint.tokens.tolist()):
+        filled[i] = t
+    assert math.isclose(weights[tuple(filled[low:high])], max(weights.values()), abs_tol=1e-9)
+    np.testing.assert_allclose(joint.confidence, law[np.arange(len(slots)), joint.tokens], atol=1e-9)
+    entropy = -(law * np.log(np.where(law > 0, law, 1))).sum(axis=1)
+    np.testing.assert_allclose(joint.entropy, entropy, atol=1e-9)
+    drawn = canvas.joint(logp[low:high], np.random.default_rng(1), window=window)
+    for i, t in zip(slots, drawn.tokens.tolist()):
+        filled[i] = t
+    assert tuple(filled[low:high]) in weights
+    np.testing.assert_allclose(drawn.confidence, law[np.arange(len(slots)), drawn.tokens], atol=1e-9)
 
 
 def test_draws_follow_the_law():
@@ -143,7 +178,58 @@ def test_draws_follow_the_law():
         truth = {x: math.exp(case.weight(x, [-1] * 3, logp)) for x in case.assignments([-1] * 3)}
         drawn = [tuple(int(t) for t in canvas.sample(logp, generator)) for _ in range(3000)]
         assert chi_squared(drawn, truth) > 1e-4
+        drawn = [tuple(canvas.joint(logp, generator).tokens.tolist()) for _ in range(3000)]
+        assert chi_squared(drawn, truth) > 1e-4
 
+
+def test_nothing_underflows():
+    """Two branches, each 300 orders of magnitude likelier on one half of the canvas: both count in the end."""
+    vocabulary = sg.Vocabulary.from_tokens([*(bytes([b]) for b in range(256)), None], eos_ids=[256])
+    canvas = Canvas(sg.compile(sg.Choice(["a" * 40, "b" * 40]), vocabulary), 40)
+    logp = np.full((40, 257), -2000.0)
+    logp[:20, ord("a")], logp[20:, ord("a")] = -0.5, -90.0
+    logp[:20, ord("b")], logp[20:, ord("b")] = -90.0, -0.45
+    a, b = -0.5 * 20 - 90 * 20, -90 * 20 - 0.45 * 20
+    top = max(a, b)
+    log_z = top + math.log(math.exp(a - top) + math.exp(b - top))
+    assert math.isclose(canvas.log_z(logp), log_z, rel_tol=1e-12)
+    marginals = canvas.marginals(logp)
+    np.testing.assert_allclose(marginals[:, ord("a")], math.exp(a - log_z), rtol=1e-9)
+    np.testing.assert_allclose(canvas.joint(logp).confidence, math.exp(b - log_z), rtol=1e-9)
+    logp[7, ord("b")] = -np.inf
+    assert bytes(canvas.sample(logp, np.random.default_rng(0)).tolist()) == b"a" * 40
+
+
+def test_reductions_agree():
+    """Class scores by compiled loops and by torch operations, single and double, with impossible tokens."""
+    torch = pytest.importorskip("torch")
+    from structgen.diffusion.reduction import OnDevice, reduced
+
+    case = Case(7)
+    a = automaton_of(case.compiled)
+    generator = np.random.default_rng(2)
+    logits = generator.normal(0, 30, (5, case.vocabulary.size + 3))
+    logits[1, generator.random(logits.shape[1]) < 0.5] = -np.inf
+    logits[2, a.order[a.begin[0]:a.begin[1]]] = -np.inf
+    slots = np.arange(5)
+    for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 1e-6)):
+        scores = logits.astype(dtype)
+        one = reduced(scores, slots, 5, a, a.classes - 1, True)
+        two = OnDevice(torch.from_numpy(scores), a, a.classes - 1, True)
+        for name in ("top", "total", "spread"):
+            np.testing.assert_allclose(getattr(one, name), getattr(two, name), rtol=tolerance, atol=100 * tolerance)
+        rows, classes = np.nonzero(one.top > -np.inf)
+        np.testing.assert_array_equal(one.best(rows, classes), two.best(rows, classes))
+        u = generator.random(len(rows))
+        assert (one.draw(rows, classes, u) == two.draw(rows, classes, u)).mean() > 0.95
+        assert (a.class_of[two.draw(rows, classes, u)] == classes).all()
+        np.testing.assert_allclose(one.log_p(rows, classes), two.log_p(rows, classes))
+    for bad in (np.nan, np.inf):
+        logits[0, 0] = bad
+        with pytest.raises(ModelError):
+            reduced(logits, slots, 5, a, a.classes - 1)
+        with pytest.raises(ModelError):
+            OnDevice(torch.from_numpy(logits), a, a.classes - 1, False)
 
 def test_commits_never_get_stuck():
     vocabulary = sg.Vocabulary.from_tokens([*(bytes([b]) for b in range(256)), b'{"', b'":', b'"}', b"ab", None],
