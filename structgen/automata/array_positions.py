@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Hashable, Optional
 
-from ..grammar.arrays import ItemCounts, canonical, enough_distinct, scarce
+from ..grammar.arrays import MANY_VALUES, ItemCounts, canonical, enough_distinct, scarce
 from ..grammar.ir import ArrayAlt
 from . import stack_kernels as sk
 
@@ -47,7 +47,8 @@ class Positions:
         #: sets of items: canonical values -> number, and (canonical, values) by number
         self._set_ids: dict[frozenset, int] = {frozenset(): 0}
         self._sets: list[tuple[frozenset, tuple]] = [(frozenset(), ())]
-        self._listed: dict[tuple[int, int], Optional[list]] = {}
+        #: node -> (its values, None if there are too many; how many were asked for)
+        self._listed: dict[int, tuple[Optional[list], int]] = {}
         self._known: dict[Hashable, Any] = {}
 
     def start(self, array: int, alt: ArrayAlt) -> int:
@@ -105,7 +106,7 @@ class Positions:
         keys, values = self._sets[used]
         if unknown and len(counts.rows) == 1 and len(counts.rows[0]) == 1:
             # the unknown items are of this node too, so they take as many of its values
-            found = self._values(node, len(keys) + unknown)
+            found = self._values(node, min(len(keys) + unknown, MANY_VALUES))
             if found is not None and sum(v not in keys for v in found) <= unknown:
                 return -1
         if not counts.closable(after):
@@ -118,14 +119,14 @@ class Positions:
         return self.grammar.without(node, values, keys) if values else node
 
     def _values(self, node: int, limit: int) -> Optional[list]:
-        key = node, limit
-        if key not in self._listed:
-            found = self.grammar.values(node, limit)
-            if found is not None:
-                self._known.update((canonical(v), v) for v in found)
-                found = [canonical(v) for v in found]
-            self._listed[key] = found
-        return self._listed[key]
+        found, asked = self._listed.get(node, (None, -1))
+        if found is None and asked < limit:
+            values = self.grammar.values(node, limit)
+            if values is not None:
+                self._known.update((canonical(v), v) for v in values)
+                found = [canonical(v) for v in values]
+            self._listed[node] = found, limit
+        return found if found is not None and len(found) <= limit else None
 
     def after(self, position: int, value: Any) -> int:
         """The position before the next item once the last one, unknown at `position`, is known to be `value`."""

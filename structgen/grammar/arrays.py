@@ -23,7 +23,7 @@ from .numbers import exact_number
 
 __all__ = ["Row", "ItemCounts", "enough_distinct", "scarce", "canonical", "parse_item", "Huge", "MANY_VALUES", "MAX_STATES"]
 
-#: nodes with more values than this count as inexhaustible
+#: values of one node that are listed
 MANY_VALUES = 4096
 #: states of counters one array may go through
 MAX_STATES = 200_000
@@ -246,7 +246,7 @@ def _rows_from(counts: ItemCounts, state: tuple) -> Sequence[Row]:
 def _few(counts: ItemCounts, state: tuple, used: frozenset, unknown: int,
          values: Values) -> dict[int, Sequence[Hashable]]:
     """The nodes of the items still to come that could run out of values, with these."""
-    limit = min(counts.needed(state) + len(used) + unknown, MANY_VALUES)
+    limit = counts.needed(state) + len(used) + unknown
     return {node: found for row in _rows_from(counts, state) for node, _ in row
             if (found := values(node, limit)) is not None}
 

@@ -34,7 +34,8 @@ _LARGE = 2000
 
 
 class Overlap(Exception):
-    """Some oneOf could not be shown to be disjoint; carries the pairs of branches by the ids of their schemas."""
+    """Some oneOf could not be shown to be disjoint; carries the pairs of branches by the ids of their schemas,
+    and whether anything was complemented."""
 
 
 class SchemaGrammar(Satisfiability, JsonGrammar):
@@ -51,8 +52,9 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
 
     def __init__(self, schema: Union[dict, bool], options: Options = Options(),
                  registry: Optional[Mapping[str, Any]] = None, lenient: bool = False,
-                 overlapping: Mapping[int, frozenset] = {}, dynamic: bool = False):
+                 overlapping: Mapping[int, frozenset] = {}, dynamic: bool = False, recheck: bool = False):
         super().__init__(lenient, overlapping)
+        self.recheck = recheck
         self.options = options
         self._nodes: dict[int, ValueNode] = {}
         self._coverage: Optional[list[CoverageEntry]] = None
@@ -157,11 +159,12 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
         overlapping: dict[int, frozenset] = {}
         for site, branches, types, context in self.to_prove:
             pairs = overlapping_pairs(self, branches, types, context)
+            pairs -= self.overlapping.get(id(site.schema), frozenset())
             if pairs:
                 overlapping[id(site.schema)] = overlapping.get(id(site.schema), frozenset()) | pairs
         self.to_prove.clear()
         if overlapping:
-            raise Overlap(overlapping)
+            raise Overlap(overlapping, self.negations)
 
     # -- value nodes -----------------------------------------------------------------
 
@@ -216,8 +219,13 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
         form = self.form(i)
         free = all(not conj or len(conj) == 1 and conj[0][1] and type(conj[0][0]) is Length and conj[0][0].hi is None
                    for conj in form.string)
-        return bool(form.objects) and values_of(self, self._new((), NO_FORM._replace(objects=form.objects)),
-                                                MANY_VALUES) is not None, not free
+        if not form.objects:
+            return False, not free
+        try:
+            few = values_of(self, self._new((), NO_FORM._replace(objects=form.objects)), MANY_VALUES) is not None
+        except LimitError:
+            few = True
+        return few, not free
 
     @property
     def coverage(self) -> list[CoverageEntry]:
@@ -275,12 +283,15 @@ def lower(schema: Union[dict, bool], options: Options = Options(), registry: Opt
     ('n',)
     """
     overlapping: dict[int, frozenset] = {}
-    dynamic = False
+    dynamic = recheck = False
     while True:
         try:
-            return SchemaGrammar(schema, options, registry, lenient, overlapping, dynamic)
+            return SchemaGrammar(schema, options, registry, lenient, overlapping, dynamic, recheck)
         except DynamicScope:          # read it again, now in views
             dynamic = True
         except Overlap as found:      # rare: read it again, now with complements where branches overlap
+            # A oneOf that is not known to overlap yet was read as anyOf, which allows more; its complement
+            # allowed less, and what is disjoint beside that may overlap after all.
+            recheck |= found.args[1]
             for schema_id, pairs in found.args[0].items():
                 overlapping[schema_id] = overlapping.get(schema_id, frozenset()) | pairs

@@ -136,7 +136,8 @@ def _applied_form(g: "SchemaGrammar", f: Facts, site: Site) -> Form:
         elif keyword == "oneOf":
             branches = _branches(g, site, keyword, value)
             if id(site.schema) in g.overlapping:
-                part, open_types = _overlapping(g, branches, live_types(base), site), 0
+                part = _overlapping(g, branches, live_types(base), site)
+                open_types = _shared(branches, live_types(base)) if g.recheck else 0
             else:
                 part, open_types = one_of(g, branches, live_types(base), site)
             if open_types:
@@ -271,11 +272,7 @@ def one_of(g: "SchemaGrammar", branches: list[Form], mask: int, site: Site) -> t
             if string is None:
                 string = part.string
                 g.refuse(refused, STR, "oneOf", site)
-    types = 0
-    if mask & ARR and sum(1 for b in live if b.arrays) > 1:
-        types |= ARR
-    if mask & OBJ and sum(1 for b in live if b.objects) > 1:
-        types |= OBJ
+    types = _shared(live, mask)
     form = part._replace(null=sum(b.null for b in live) == 1, true=sum(b.true for b in live) == 1,
                          false=sum(b.false for b in live) == 1, number=number, string=string,
                          refused=tuple(refused))
@@ -283,6 +280,12 @@ def one_of(g: "SchemaGrammar", branches: list[Form], mask: int, site: Site) -> t
         form = form._replace(arrays=tuple(dict.fromkeys(x for b in live for x in b.arrays)),
                              objects=tuple(dict.fromkeys(x for b in live for x in b.objects)))
     return form, types
+
+
+def _shared(branches: list[Form], mask: int) -> int:
+    """The container types that more than one branch has."""
+    return ((ARR if mask & ARR and sum(1 for b in branches if b.arrays) > 1 else 0)
+            | (OBJ if mask & OBJ and sum(1 for b in branches if b.objects) > 1 else 0))
 
 
 def _strings_disjoint(langs: list[StrLang]) -> bool:

@@ -48,6 +48,7 @@ def negate(g: "SchemaGrammar", form: Form, keyword: str, site: Site) -> tuple[Fo
 
     `keyword` and `site` are what a refusal further down will name.
     """
+    g.negations = True
     hidden = 0
     for types, _, _ in form.refused:
         hidden |= types

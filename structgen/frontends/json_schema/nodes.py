@@ -41,6 +41,10 @@ class NodeTable:
         self.lenient = lenient
         #: ids of the schemas whose oneOf is known to overlap, with the pairs of branches that do
         self.overlapping = overlapping
+        #: whether pairs of branches not among these may overlap all the same: see :func:`~.grammar.lower`
+        self.recheck = False
+        #: whether some form was complemented
+        self.negations = False
         self.relaxed: list[tuple[str, str]] = []
         #: schemas that are a bare type, and so got no site: (schema, parent, path)
         self.bare: list[tuple] = []
@@ -221,6 +225,8 @@ class NodeTable:
                 if here > 0 and self._plain(here):
                     plain += 1
                     node = self.conj(node, here)
+            if node == NONE:
+                return True
             if plain > 1:
                 form = self.form(node)
                 if not (form.null or form.true or form.false or form.number or form.arrays or form.objects) \

@@ -1,0 +1,122 @@
+"""Applicators in place on top of each other, beside keywords about keys and items: verdicts of ``jsonschema``."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from structgen.errors import LimitError, UnsatisfiableSchema, UnsupportedSchema
+from structgen.frontends.json_schema import lower
+from structgen.grammar.ir import Options
+from tests.support.ir_validate import accepts
+
+NAMES = ["a", "b", "ab"]
+PARTS = [{"type": "integer"}, {"type": "string"}, {"const": 1}, True, {}, {"enum": [1, "x"]}, False,
+         {"not": {"type": "string"}}]
+#: every object with these names and values 1 and "x", every array of up to three of them
+OBJECTS = [{n: v for n, v in zip(NAMES, row) if v is not None} | more
+           for row in itertools.product([None, 1, "x"], repeat=3) for more in ({}, {"c": 1})]
+ARRAYS = [list(row) for n in range(4) for row in itertools.product([1, "x"], repeat=n)]
+
+
+def objects(rng, depth):
+    s = {}
+    if rng.random() < 0.5:
+        s["properties"] = {n: rng.choice(PARTS) for n in rng.sample(NAMES, rng.randint(1, 2))}
+    if rng.random() < 0.25:
+        s["patternProperties"] = {rng.choice(["^a", "b$", "^.$"]): rng.choice(PARTS)}
+    if rng.random() < 0.25:
+        s["required"] = [rng.choice(NAMES)]
+    if rng.random() < 0.25:
+        s["additionalProperties"] = rng.choice([*PARTS, False, False])
+    if rng.random() < 0.1:
+        s["propertyNames"] = rng.choice([{"pattern": "^a"}, {"maxLength": 1}, {"enum": ["a", "c"]}])
+    if rng.random() < 0.1:
+        s[rng.choice(["minProperties", "maxProperties"])] = rng.randint(0, 3)
+    if rng.random() < 0.1:
+        s["dependentRequired"] = {rng.choice(NAMES): [rng.choice(NAMES)]}
+    return applied(s, rng, depth, objects, "unevaluatedProperties")
+
+
+def arrays(rng, depth):
+    s = {}
+    if rng.random() < 0.5:
+        s["prefixItems"] = [rng.choice(PARTS) for _ in range(rng.randint(1, 2))]
+    if rng.random() < 0.3:
+        s["items"] = rng.choice(PARTS)
+    if rng.random() < 0.3:
+        s[rng.choice(["minItems", "maxItems"])] = rng.randint(0, 3)
+    if rng.random() < 0.3:
+        s["contains"] = rng.choice(PARTS)
+        if rng.random() < 0.4:
+            s[rng.choice(["minContains", "maxContains"])] = rng.randint(0, 2)
+    if rng.random() < 0.1:
+        s["uniqueItems"] = True
+    return applied(s, rng, depth, arrays, "unevaluatedItems")
+
+
+def applied(s, rng, depth, kind, unevaluated):
+    if depth and rng.random() < 0.85:
+        keywords = ["anyOf", "allOf", "oneOf", "not", "if", "dependentSchemas"]
+        for keyword in rng.sample(keywords, rng.randint(1, 2)):
+            if keyword in ("anyOf", "allOf", "oneOf"):
+                s[keyword] = [kind(rng, depth - 1) for _ in range(rng.randint(2, 3))]
+            elif keyword == "dependentSchemas":
+                s[keyword] = {rng.choice(NAMES): kind(rng, depth - 1)}
+            else:
+                s[keyword] = kind(rng, depth - 1)
+                for branch in ("then", "else") if keyword == "if" else ():
+                    if rng.random() < 0.5:
+                        s[branch] = kind(rng, depth - 1)
+    if rng.random() < 0.15:
+        s[unevaluated] = rng.choice([False, False, {"type": "string"}, {"type": "integer"}, True])
+    return s
+
+
+def check(schema, instances) -> bool:
+    """Compare the verdicts; False when the schema is refused."""
+    try:
+        grammar = lower(schema, Options(order="any"))
+    except UnsatisfiableSchema:
+        grammar = None
+    except (UnsupportedSchema, LimitError):
+        return False
+    judge = Draft202012Validator(schema)
+    for value in instances:
+        found = grammar is not None and accepts(grammar, grammar.root, value)
+        assert found == judge.is_valid(value), (json.dumps(schema), value)
+    return True
+
+
+@settings(max_examples=200)
+@given(st.randoms(use_true_random=False), st.integers(2, 3))
+def test_objects(rng, depth):
+    check({"type": "object", **objects(rng, depth)}, OBJECTS)
+
+
+@settings(max_examples=150)
+@given(st.randoms(use_true_random=False), st.integers(2, 3))
+def test_arrays(rng, depth):
+    check({"type": "array", **arrays(rng, depth)}, ARRAYS)
+
+
+B_IS_STRING, B_IS_ONE = {"properties": {"b": {"type": "string"}}}, {"properties": {"b": {"const": 1}}}
+
+
+@pytest.mark.parametrize("schema", [
+    # a key of two constants that exclude each other, in one alternative of several
+    {"allOf": [{"not": {"additionalProperties": False}}, B_IS_STRING,
+               {"oneOf": [B_IS_STRING, {"additionalProperties": {"type": "integer"}}],
+                "if": {"patternProperties": {"^a": True}, "additionalProperties": False},
+                "unevaluatedProperties": False}]},
+    # a oneOf that overlaps only beside the complement of another that does
+    {"oneOf": [{"additionalProperties": {"type": t}} for t in ("integer", "string", "string")],
+     "not": {"oneOf": [B_IS_ONE, {"unevaluatedProperties": False}]}},
+])
+def test_combinations_that_once_went_wrong(schema):
+    assert check({"type": "object", **schema}, OBJECTS)
