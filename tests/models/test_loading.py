@@ -1,5 +1,7 @@
 """Loading models: the tiny one, folders, pairs, and what cannot be loaded."""
 
+import gc
+
 import pytest
 
 import structgen as sg
@@ -50,6 +52,20 @@ def test_what_counts_as_a_model(tmp_path):
     assert len(as_loaded(model, str(tmp_path)).tokenizer) == len(tokenizer)
     assert isinstance(as_loaded("tiny", tokenizer), LoadedModel)
     assert sg.generate("x", sg.Regex("a{3}b?"), llm, jump=None, temperature=1.0).startswith("aaa")   # half precision
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_garbage_collection_is_afterwards_as_before(collecting, tmp_path):
+    before = gc.isenabled()
+    (gc.enable if collecting else gc.disable)()
+    try:
+        load("tiny", device="cpu")
+        assert gc.isenabled() == collecting
+        with pytest.raises(sg.ModelError):
+            load(tmp_path)
+        assert gc.isenabled() == collecting
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 @pytest.mark.parametrize("name", ["no/such-model", "./missing-folder", "embedded-diffusion"])
