@@ -16,6 +16,7 @@ import argparse
 import json
 import random
 import re
+import resource
 import sys
 import time
 import traceback
@@ -26,8 +27,10 @@ import numpy as np
 
 import benchdata
 
-PASS_BAR = 0.89
-SECONDS_BAR = 30.0
+PASS_BAR = 0.99
+SECONDS_BAR = 10.0
+#: by how much one schema may raise the peak of memory
+MEMORY_BAR = 1 << 30
 SHUFFLES = 5
 
 
@@ -144,7 +147,7 @@ def run(engine, paths, progress: bool, *, unsatisfiable=()) -> dict:
     for k, path in enumerate(paths):
         case = benchdata.load_case(path)
         tests = case.get("tests", [])
-        t = time.process_time()
+        t, peak = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         row = outcomes[path.stem] = {"split": path.stem.split("---")[0].split("_")[0], "tests": len(tests),
                                      "false accepts": 0, "false rejects": 0, "faults": []}
         try:
@@ -169,6 +172,7 @@ def run(engine, paths, progress: bool, *, unsatisfiable=()) -> dict:
             row["crash"] = f"{type(e).__name__}: {e}"[:300]
             row["trace"] = traceback.format_exc(limit=-3)
         row["seconds"] = time.process_time() - t
+        row["bytes"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) * 1024
         wrong = row["false accepts"] or row["false rejects"] or row["faults"] or "crash" in row
         row["pass"] = not wrong and ("refusal" not in row or row.get("unsatisfiable", False))
         if progress and k % 200 == 199:
@@ -187,7 +191,8 @@ def report(name: str, outcomes: dict, verbose: bool) -> None:
           f"schemas with a false accept {sum(r['false accepts'] > 0 for _, r in rows)}, "
           f"with a false reject {sum(r['false rejects'] > 0 for _, r in rows)}, "
           f"faults {sum(bool(r['faults']) for _, r in rows)}, crashes {sum('crash' in r for _, r in rows)}, "
-          f"slowest {max(r['seconds'] for _, r in rows):.2f} s, total {sum(r['seconds'] for _, r in rows):.0f} s")
+          f"slowest {max(r['seconds'] for _, r in rows):.2f} s, "
+          f"most memory {max(r['bytes'] for _, r in rows) / 1e6:.0f} MB more, total {sum(r['seconds'] for _, r in rows):.0f} s")
     splits = defaultdict(Counter)
     for _, r in rows:
         splits[r["split"]].update(all=1, ok=r["pass"])
@@ -245,7 +250,8 @@ def main() -> int:
                   ("no false reject", not any(r["false rejects"] for r in rows)),
                   ("bytes, tokens and shuffles agree", not any(r["faults"] for r in rows)),
                   ("no crash", not any("crash" in r for r in rows)),
-                  (f"no schema over {SECONDS_BAR:.0f} s of CPU", all(r["seconds"] <= SECONDS_BAR for r in rows))]
+                  (f"no schema over {SECONDS_BAR:.0f} s of CPU", all(r["seconds"] <= SECONDS_BAR for r in rows)),
+                  ("no schema over 1 GiB", all(r["bytes"] <= MEMORY_BAR for r in rows))]
         for what, good in checks:
             print(f"  bar {what}: {'ok' if good else 'FAILED'}")
             status |= not good

@@ -36,6 +36,9 @@ Node = tuple[int, Any, Optional[tuple], int, int, bool]
 
 _EVERY_BYTE = np.arange(256, dtype=np.uint8)
 
+#: bytes of a text that one kernel call reads, at most
+_PIECE = 64
+
 #: Forced bytes are looked for at most this far ahead.
 MAX_FORCED = 4096
 
@@ -149,7 +152,8 @@ class Matcher:
     def _look_again(self, address: int, words: int) -> None:
         """Take from the mask tokens that repeat an item (see :mod:`.item_tokens`)."""
         arena, node = self._arena, self._node
-        suspects = item_tokens(arena.tables).row(arena.threads(node[0]), arena.few_objects, arena.few_strings, arena.mixed)
+        suspects = item_tokens(arena.tables).row(arena.threads(node[0]), arena.few_objects, arena.few_strings,
+                                                 arena.mixed)
         mask = np.frombuffer((ctypes.c_int32 * words).from_address(address), np.int32)
         n = min(words, suspects.size)
         found = mask[:n] & suspects[:n]
@@ -185,10 +189,22 @@ class Matcher:
         arena = self._arena
         try:
             with arena.lock:
+                arena.text_before = before = _KeyText(node, data, self)
+                state, address, done, size = node[0], _address_of(data), 0, _PIECE
                 arena.begin_text()
-                arena.text_before = _KeyText(node, data, self)
-                r = arena.call(mk.advance_bytes, node[0], _address_of(data), len(data))
-                return r, int(arena.block[NEED_A])
+                while done < len(data):
+                    n = min(size, len(data) - done)
+                    r = mk.advance_bytes(arena.address, state, address + done, n)
+                    if r >= 0:
+                        state, done, size = r, done + n, min(4 * size, _PIECE)
+                        before.base = done
+                        arena.begin_text()
+                    elif r == DEAD:
+                        return r, done + int(arena.block[NEED_A])
+                    else:           # make what is lacking, and read again as little as possible
+                        arena.serve(r)
+                        size = 1
+                return state, done
         except LimitError as error:
             error.partial = self.text.decode("utf-8", "replace")
             raise
@@ -527,14 +543,16 @@ class Matcher:
 
 
 class _KeyText:
-    """Finds the undeclared key that ends at an offset of the text being accepted."""
+    """Finds the undeclared key, or the item, that ends at an offset of the piece of text being accepted."""
 
     def __init__(self, node: Node, data: bytes, matcher: Matcher):
         self.node, self.data, self.matcher = node, data, matcher
+        #: where that piece begins in `data`
+        self.base = 0
 
     def __call__(self, at: int) -> str:
         import json
-        text = self.data[:at]
+        text = self.data[:self.base + at]
         node: Node | None = self.node
         while True:
             start = _key_start(text)
@@ -543,10 +561,9 @@ class _KeyText:
             text = self.matcher._bytes_of(node[1]) + text
             node = node[2]
 
-
     def item(self, at: int) -> Any:
         """The value of the array item that ends before the comma at offset ``at - 1``."""
-        pieces, node, want = [self.data[:at - 1]], self.node, 64
+        pieces, node, want = [self.data[:self.base + at - 1]], self.node, 64
         size = len(pieces[0])
         while True:
             while node[2] is not None and size < want:
