@@ -14,12 +14,14 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent / "structgen"
-#: file -> kernel files compiled into it, in an order in which they can be stamped
 LEXER = ["automata/lexer_kernels.py", "automata/lexer_states.py"]
+#: the kernels of grammars, each compiled into those behind it
+CFG = [f"automata/cfg_{part}.py" for part in ("layout", "stacks", "threads", "pieces", "masks", "kernels")]
+#: file -> kernel files compiled into it, in an order in which they can be stamped
 DEPENDENTS = {
     "automata/stack_kernels.py": LEXER,
     "tokens/mask_kernels.py": LEXER + ["automata/stack_kernels.py"],
-    "automata/cfg_kernels.py": ["automata/lexer_kernels.py"],
+    **{name: ["automata/lexer_kernels.py", *CFG[:i]] for i, name in enumerate(CFG)},
 }
 _LINE = re.compile(r'^DEPENDS_ON = ".*"$', re.M)
 

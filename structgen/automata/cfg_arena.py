@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import GrammarError, LimitError
 from ..tokens.tables import CHUNK_ROWS, TokenTables
 from . import cfg_kernels as ck
+from . import cfg_layout as cl
 from .arena import MAX_BYTES, ArenaFull
 from .cfg_program import Program
 
@@ -32,41 +33,42 @@ MAX_SEARCH = 4_000
 
 #: address slot -> (name, dtype, words a record, records to start with); the slots behind hold use and capacity
 _POOLS: dict[int, tuple[str, Any, int, int]] = {
-    ck.CTX: ("contexts", _I64, ck.CTX_W, 1024),
-    ck.ENT: ("entries", _I64, 1, 1024),
-    ck.LTAB: ("pairs", _I64, 1, 64),
-    ck.DSETS: ("shadow sets", _I64, 2, 16),
-    ck.DPOOL: ("shadow pool", _I64, 1, 64),
-    ck.CONF: ("configurations", _I64, ck.CONF_W, 1024),
-    ck.THR: ("threads", _I64, 1, 2048),
-    ck.PIECE: ("pieces", _I64, ck.PIECE_W, 2048),
-    ck.CUTSET: ("cut sets", _I64, ck.CUTSET_W, 1024),
-    ck.LOCALS: ("locals", _I64, ck.LOCAL_W, 512),
-    ck.ESC: ("tokens to look at", _I64, ck.ESC_W, 256),
-    ck.OPEN: ("open sets", _I64, ck.OPEN_W, 512),
-    ck.ITEMS: ("open items", _I64, 1, 8192),
-    ck.EVENTS: ("events", _I64, 1, 4096),
-    ck.CUTS: ("cuts", _I64, 1, 8192),
-    ck.AT: ("cut offsets", _I64, 1, 8192),
-    ck.TOK: ("tokens", _I32, 1, 16384),
-    ck.COND: ("conditional tokens", _I64, 1, 1024),
+    cl.CTX: ("contexts", _I64, cl.CTX_W, 1024),
+    cl.ENT: ("entries", _I64, 1, 1024),
+    cl.LTAB: ("pairs", _I64, 1, 64),
+    cl.DSETS: ("shadow sets", _I64, cl.DSET_W, 16),
+    cl.DPOOL: ("shadow pool", _I64, 1, 64),
+    cl.CONF: ("configurations", _I64, cl.CONF_W, 1024),
+    cl.THR: ("threads", _I64, 1, 2048),
+    cl.PIECE: ("pieces", _I64, cl.PIECE_W, 2048),
+    cl.CUTSET: ("cut sets", _I64, cl.CUTSET_W, 1024),
+    cl.LOCALS: ("locals", _I64, cl.LOCAL_W, 512),
+    cl.ESC: ("tokens to look at", _I64, cl.ESC_W, 256),
+    cl.OPEN: ("open sets", _I64, cl.OPEN_W, 512),
+    cl.ITEMS: ("open items", _I64, 1, 8192),
+    cl.EVENTS: ("events", _I64, 1, 4096),
+    cl.CUTS: ("cuts", _I64, 1, 8192),
+    cl.AT: ("cut offsets", _I64, 1, 8192),
+    cl.TOK: ("tokens", _I32, 1, 16384),
+    cl.COND: ("conditional tokens", _I64, 1, 1024),
 }
-#: pools with a hash: address slot -> slots of its table and mask
-_HASHED = {ck.CTX: (ck.H_CTX, ck.M_CTX, 4096), ck.CONF: (ck.H_CONF, ck.M_CONF, 4096),
-           ck.CUTSET: (ck.H_CUTSET, ck.M_CUTSET, 4096), ck.OPEN: (ck.H_OPEN, ck.M_OPEN, 2048)}
+#: pools with a hash: address slot -> slot of its table (the mask is behind it), its size, the first record hashed
+_HASHED = {cl.CTX: (cl.H_CTX, 4096, 2), cl.CONF: (cl.H_CONF, 4096, 0), cl.CUTSET: (cl.H_CUTSET, 4096, 1),
+           cl.OPEN: (cl.H_OPEN, 2048, 1), cl.DSETS: (cl.H_DSETS, 64, 0)}
 #: memo tables: address slot (mask and count behind it) -> slots to start with
-_MEMOS = {ck.SHIFT: 8192, ck.UNION: 256, ck.LKEYS: 64, ck.DKEYS: 64, ck.ADV: 2048, ck.LIVE: 256, ck.CHILD: 8192,
-          ck.TROW: 1024, ck.LOCAL: 2048, ck.SUBST: 2048, ck.LINES: 64}
+_MEMOS = {cl.SHIFT: 8192, cl.UNION: 256, cl.LKEYS: 64, cl.ADV: 2048, cl.LIVE: 256, cl.CHILD: 8192,
+          cl.TROW: 1024, cl.LOCAL: 2048, cl.SUBST: 2048, cl.BOTH: 256, cl.CHAIN: 1024,
+          cl.LINES: 64}
 #: scratch: address slot -> (capacity slot, dtype, words a record, records to start with)
-_SCRATCH = {ck.WORK: (ck.CAP_WORK, _I64, 1, 1024), ck.RES: (ck.CAP_RES, _I64, 1, 512),
-            ck.BUF_A: (ck.CAP_BUF, _I64, 1, 1024),
-            ck.S_TOK: (ck.CAP_STOK, _I32, 1, 65536),
-            ck.S_GET: (ck.CAP_SGET, _I32, 1, 16384), ck.S_CUT: (ck.CAP_SCUT, _I64, 2, 16384),
-            ck.S_COND: (ck.CAP_SCOND, _I64, 1, 4096),
-            ck.S_ESC: (ck.CAP_SESC, _I64, ck.ESC_W, 1024), ck.S_ITEMS: (ck.CAP_SITEMS, _I64, 1, 4096),
-            ck.WALK: (ck.CAP_WALK, _I64, 1, 4096),
-            ck.WALK_B: (ck.CAP_WALK_B, _I64, 1, 4096), ck.PENDING: (ck.CAP_PENDING, _I64, 1, 1024),
-            ck.SCR: (ck.CAP_SCR, _I64, 1, 8192)}
+_SCRATCH = {cl.WORK: (cl.CAP_WORK, _I64, 1, 1024), cl.RES: (cl.CAP_RES, _I64, 1, 512),
+            cl.BUF_A: (cl.CAP_BUF, _I64, 1, 1024),
+            cl.S_TOK: (cl.CAP_STOK, _I32, 1, 65536),
+            cl.S_GET: (cl.CAP_SGET, _I32, 1, 16384), cl.S_CUT: (cl.CAP_SCUT, _I64, 2, 16384),
+            cl.S_COND: (cl.CAP_SCOND, _I64, 1, 4096),
+            cl.S_ESC: (cl.CAP_SESC, _I64, cl.ESC_W, 1024), cl.S_ITEMS: (cl.CAP_SITEMS, _I64, 1, 4096),
+            cl.WALK: (cl.CAP_WALK, _I64, 1, 4096),
+            cl.WALK_B: (cl.CAP_WALK_B, _I64, 1, 4096), cl.PENDING: (cl.CAP_PENDING, _I64, 1, 1024),
+            cl.SCR: (cl.CAP_SCR, _I64, 1, 8192)}
 
 
 class CfgArena:
@@ -83,36 +85,40 @@ class CfgArena:
         self.closing: Any = None
         self._held: dict[int, np.ndarray] = {}
         self._chunks: list[np.ndarray] = []
-        self.block = np.zeros(ck.BLOCK_SIZE, _I64)
+        self.block = np.zeros(cl.BLOCK_SIZE, _I64)
         self.address = int(self.block.ctypes.data)
+        self.block[cl.FULL] = MAX_STEPS
+        for slot, native in ck.natives().items():
+            self.block[slot] = native.address
         self._constant()
         for slot, (_, dtype, width, size) in _POOLS.items():
             self._hold(slot, np.zeros(size * width, dtype))
             self.block[slot + 2] = size
-        for slot, (table, mask, size) in _HASHED.items():
+        for table, size, _ in _HASHED.values():
             self._hold(table, np.zeros(size, _I32))
-            self.block[mask] = size - 1
+            self.block[table + 1] = size - 1
         for slot, size in _MEMOS.items():
             self._hold(slot, np.zeros(2 * size, _I64))
             self.block[slot + 1] = size - 1
         for slot, (cap, dtype, width, size) in _SCRATCH.items():
             self._hold(slot, np.zeros(size * width, dtype))
             self.block[cap] = size
-        self._hold(ck.BUF_B, np.zeros(self.block[ck.CAP_BUF], _I64))
-        self._hold(ck.S_TOK, np.zeros(tables.vocabulary.size + 4096, _I32))
-        self.block[ck.CAP_STOK] = tables.vocabulary.size + 4096
-        size = _POOLS[ck.CUTSET][3]
-        self._hold(ck.MAY, np.zeros(size * program.first_words, _I64))
-        self._hold(ck.ROWS, np.zeros(16, _I64))
-        self.block[ck.N_CTX] = 2
-        self._hold(ck.S_EVENTS, np.zeros(ck.MOST_EVENTS, _I64))
-        self.block[ck.N_PIECE] = self.block[ck.N_CUTSET] = self.block[ck.N_OPEN] = 1
+        self._hold(cl.BUF_B, np.zeros(self.block[cl.CAP_BUF], _I64))
+        self._hold(cl.S_TOK, np.zeros(tables.vocabulary.size + 4096, _I32))
+        self.block[cl.CAP_STOK] = tables.vocabulary.size + 4096
+        size = _POOLS[cl.CUTSET][3]
+        self._hold(cl.MAY, np.zeros(size * program.first_words, _I64))
+        self._hold(cl.ROWS, np.zeros(16, _I64))
+        self.block[cl.N_CTX] = 2
+        self._hold(cl.S_EVENTS, np.zeros(cl.MOST_EVENTS, _I64))
+        self._held[cl.PIECE][cl.P_ROW] = -1
+        self.block[cl.N_PIECE] = self.block[cl.N_CUTSET] = self.block[cl.N_OPEN] = 1
         with self.lock:
             self.start = self._start()
             self._prepare()
             # loads the two small kernels, which takes longer than many calls
             ck.cfg_begin(self.address, self.start, 0)
-            ck.cfg_fill(self.address, self.start, int(self._held[ck.SCRATCH_ROW].ctypes.data), 0)
+            ck.cfg_fill(self.address, self.start, int(self._held[cl.SCRATCH_ROW].ctypes.data), 0)
 
     def _prepare(self) -> None:
         """Make what most masks of this grammar need, as far as that is little work.
@@ -120,44 +126,39 @@ class CfgArena:
         Every lexeme state is met over the LR states that its terminal is shifted
         into; those of ignored terminals, and the places between lexemes, over all.
         """
-        p, block = self.program, self.block
-        after: dict[int, list[int]] = {}
-        before: dict[int, list[int]] = {}
-        for s, a in zip(*np.nonzero(p.lr.actions[:-1, :p.nt])):
-            t = p.lr.shifted(int(s), int(a))
-            if t >= 0:
-                known = after.setdefault(int(a), [])
-                if t not in known:
-                    known.append(t)
-                before.setdefault(t, []).append(int(s))
-        everywhere = [0, *sorted(before)]
-
-        def make(lex: int, below: list[int]) -> dict[int, int]:
-            return {r: self.op(ck.O_LOCAL, lex, r) for r in below}
-
-        if not p.safe:
+        p = self.program
+        if not p.safe or len(p.first_at) > 1:
             return                            # then every token is looked at, which is much work
-        for x in [*range(p.nt), *range(p.nt, p.nx)] if len(p.first_at) == 1 else ():
+        entered, first, sources = _shifts(p)
+        everywhere = np.flatnonzero(np.diff(first))      # between lexemes: the start, and behind any terminal
+        everywhere = np.concatenate([[0], everywhere[everywhere > 0]])
+        jobs: list[np.ndarray] = []
+
+        def add(lex: int, below: np.ndarray, deeper: bool) -> None:
+            """Lexeme state `lex` over the LR states `below`; what ends there is read on below those."""
+            job = np.zeros((len(below), 4), _I64)
+            job[:, 0], job[:, 1] = lex, below
+            if deeper:
+                job[:, 2], job[:, 3] = first[below], first[below + 1]
+            jobs.append(job)
+
+        for x in range(p.nx):
             start = int(p.start[x])
             if start < 0:
                 continue
             states = p.states_of(start)
             # white space may stand everywhere; comments are rare, only what they share is made
-            below = after.get(x, []) if x < p.nt else everywhere if len(states) <= 3 else [0]
+            below = entered[x] if x < p.nt else everywhere if len(states) <= 3 else everywhere[:1]
             for q in states[:MAX_PREPARED_STATES]:
-                if p.final[q]:
-                    continue
-                left = make(q, below)
-                if p.shadow[q]:
-                    left.update(make(self.op(ck.O_PAIR, 0, int(p.shadow[q])), below))
-                if x < p.nt:                  # what ends here is read on below
-                    for r, items in left.items():
-                        if items and block[ck.N_LOCALS] < MAX_PREPARED_OPEN:
-                            for u in before[r]:
-                                self.op(ck.O_LOCAL, items, u, 1)
-                if block[ck.N_LOCALS] + block[ck.N_PIECE] > MAX_PREPARED:
-                    return
-        make(0, everywhere)
+                if not p.final[q]:
+                    add(q, below, x < p.nt)
+                    if p.shadow[q]:
+                        add(self.op(ck.O_PAIR, 0, int(p.shadow[q])), below, x < p.nt)
+        add(0, everywhere, False)
+        table = np.concatenate(jobs)
+        table[:, 2:] += 2 + table.size
+        out = np.concatenate([np.array([0, len(table)], _I64), table.reshape(-1), sources])
+        self.op(ck.O_PREPARE, int(out.ctypes.data), MAX_PREPARED, MAX_PREPARED_OPEN)
 
     def _hold(self, slot: int, array: np.ndarray) -> np.ndarray:
         self._held[slot] = array
@@ -168,34 +169,40 @@ class CfgArena:
         """The tables of the vocabulary and of the grammar."""
         p, t, b = self.program, self.tables, self.block
         trie = t.trie
-        for slot, array in ((ck.TRIE, trie.nodes), (ck.TRIE_FIRST, trie.first), (ck.TRIE_TOKENS, trie.dfs_tokens),
-                            (ck.BLOB, t.blob), (ck.OFFSETS, t.offsets), (ck.KIND, t.kind), (ck.EOS, t.eos)):
+        for slot, array in ((cl.TRIE, trie.nodes), (cl.TRIE_FIRST, trie.first), (cl.TRIE_TOKENS, trie.dfs_tokens),
+                            (cl.BLOB, t.blob), (cl.OFFSETS, t.offsets), (cl.KIND, t.kind), (cl.EOS, t.eos)):
             self._hold(slot, array)
-        b[ck.N_TRIE], b[ck.WORDS], b[ck.N_TOKENS] = len(trie), t.words, t.vocabulary.size
-        b[ck.N_EOS], b[ck.DEPTH] = t.eos.size, t.depth
+        b[cl.N_TRIE], b[cl.WORDS], b[cl.N_TOKENS] = len(trie), t.words, t.vocabulary.size
+        b[cl.N_EOS], b[cl.DEPTH] = t.eos.size, t.depth
+        if t.grouped_nodes is None:
+            grouped = np.empty_like(trie.nodes)
+            ck.cfg_call(self.address, ck.O_GROUPS, t.bytes_below.ctypes.data, cl.GROUP_BITS.ctypes.data,
+                        grouped.ctypes.data)
+            t.grouped_nodes = grouped
+        self._hold(cl.TRIE, t.grouped_nodes)
         lr = p.lr
         specials = self._specials()
-        for slot, array in ((ck.CLS, p.classes), (ck.TRANS, p.trans), (ck.QEND, p.end), (ck.QSHADOW, p.shadow),
-                            (ck.QFINAL, p.final), (ck.DTRANS, p.dtrans), (ck.QCUT, p.cut),
-                            (ck.START, p.start),
-                            (ck.FIRST_AT, p.first_at), (ck.FIRST_LIST, p.first_list),
-                            (ck.KAPPA, p.kappa), (ck.LOOK, p.look), (ck.ALWAYS, p.always),
-                            (ck.ACT, lr.actions), (ck.ALISTS, lr.lists), (ck.GOTO, lr.goto), (ck.LHS, lr.lhs),
-                            (ck.SIZE, lr.size), (ck.FIRST_SET, p.first_set), (ck.SPECIAL, specials)):
+        for slot, array in ((cl.CLS, p.classes), (cl.TRANS, p.trans), (cl.QEND, p.end), (cl.QSHADOW, p.shadow),
+                            (cl.QFINAL, p.final), (cl.DTRANS, p.dtrans), (cl.QCUT, p.cut), (cl.QLOOP, p.loop),
+                            (cl.START, p.start),
+                            (cl.FIRST_AT, p.first_at), (cl.FIRST_LIST, p.first_list),
+                            (cl.KAPPA, p.kappa), (cl.LOOK, p.look), (cl.ALWAYS, p.always),
+                            (cl.ACT, lr.actions), (cl.ALISTS, lr.lists), (cl.GOTO, lr.goto), (cl.LHS, lr.lhs),
+                            (cl.SIZE, lr.size), (cl.FIRST_SET, p.first_set), (cl.SPECIAL, specials)):
             self._hold(slot, np.ascontiguousarray(array))
-        b[ck.NCLS], b[ck.TWORDS], b[ck.NT], b[ck.NX] = p.ncls, p.first_words, p.nt, p.nx
-        self._hold(ck.DEND, np.ascontiguousarray(p.dend))
-        self._hold(ck.QHIST, np.ascontiguousarray(p.history))
+        b[cl.NCLS], b[cl.TWORDS], b[cl.NT], b[cl.NX] = p.ncls, p.first_words, p.nt, p.nx
+        self._hold(cl.DEND, np.ascontiguousarray(p.dend))
+        self._hold(cl.QHIST, np.ascontiguousarray(p.history))
         if p.nh > 1:
-            self._hold(ck.SPLIT, np.ascontiguousarray(p.split))
-        b[ck.NHIST] = p.nh
-        b[ck.NN], b[ck.SAFE], b[ck.N_SPECIAL] = lr.nn, int(p.safe), len(specials) // 2
-        self._hold(ck.STAMP, np.zeros(len(trie), _I32))
-        self._hold(ck.STACK_Q, np.zeros(t.depth + 4, _I32))
-        self._hold(ck.STACK_D, np.zeros(t.depth + 4, _I32))
-        self._hold(ck.SCRATCH_ROW, np.zeros(t.words, _I64))
-        self._hold(ck.SCRATCH_ROW_B, np.zeros(t.words, _I64))
-        b[ck.HOLE_STATE] = lr.ns              # the last row of the tables is empty
+            self._hold(cl.SPLIT, np.ascontiguousarray(p.split))
+        b[cl.NHIST] = p.nh
+        b[cl.NN], b[cl.SAFE], b[cl.N_SPECIAL] = lr.nn, int(p.safe), len(specials) // 2
+        self._hold(cl.STAMP, np.zeros(len(trie), _I32))
+        self._hold(cl.TSTAMP, np.zeros(t.vocabulary.size, _I32))
+        self._hold(cl.STACK_Q, np.zeros(t.depth + 4, _I32))
+        self._hold(cl.STACK_D, np.zeros(t.depth + 4, _I32))
+        self._hold(cl.SCRATCH_ROW, np.zeros(t.words, _I64))
+        b[cl.HOLE_STATE] = lr.ns              # the last row of the tables is empty
 
     def _specials(self) -> np.ndarray:
         """(terminal, token id) pairs."""
@@ -207,7 +214,7 @@ class CfgArena:
         return np.array(out, _I64)
 
     def _start(self) -> int:
-        self.block[ck.HOLE] = self.op(ck.O_INTERN_ONE, int(self.block[ck.HOLE_STATE]), 0)
+        self.block[cl.HOLE] = self.op(ck.O_INTERN_ONE, int(self.block[cl.HOLE_STATE]), 0)
         bottom = self.op(ck.O_INTERN_ONE, 0, 1)
         if not self.program.safe:
             from .cfg_search import completable
@@ -215,7 +222,7 @@ class CfgArena:
             if not completable(self, bottom, MAX_SEARCH):
                 raise GrammarError("no text is in the language: whatever follows a terminal would have belonged to it",
                                    hint='a terminal takes all it can; lexer="dynamic_complete" also tries less')
-        self._held[ck.BUF_A][0] = bottom
+        self._held[cl.BUF_A][0] = bottom
         return self.op(ck.O_CONFIGURATION, 1)
 
     def __del__(self):
@@ -227,20 +234,20 @@ class CfgArena:
     def op(self, op: int, a: int = 0, b: int = 0, c: int = 0) -> int:
         """An operation of the machine, served until it is done; DEAD included."""
         block = self.block
-        block[ck.FUEL] = MAX_STEPS
+        block[cl.FUEL] = MAX_STEPS
         while True:
             r = ck.cfg_call(self.address, op, a, b, c)
-            if r != ck.NEED_PY and r != ck.FUEL_OUT:
+            if r != cl.NEED_PY and r != cl.FUEL_OUT:
                 return r
             self.serve(r)
 
     def serve(self, code: int) -> None:
         """Make what a kernel asked for."""
-        if code == ck.FUEL_OUT:
+        if code == cl.FUEL_OUT:
             raise LimitError(f"the grammar is so ambiguous here that one step takes more than {MAX_STEPS} operations",
                              place="parsing", limit=MAX_STEPS, hint="remove ambiguity, or nesting, from the rules")
         block = self.block
-        what, a, b = int(block[ck.NEED]), int(block[ck.NEED_A]), int(block[ck.NEED_B])
+        what, a, b = int(block[cl.NEED]), int(block[cl.NEED_A]), int(block[cl.NEED_B])
         if what in _POOLS:
             self._grow(what, a)
         elif what in _MEMOS:
@@ -255,11 +262,11 @@ class CfgArena:
                 raise LimitError("the grammar is too ambiguous here", place="parsing", limit=size)
             self._hold(what, np.zeros(size * width, dtype))
             block[cap] = size
-            if what == ck.BUF_A:
-                self._hold(ck.BUF_B, np.zeros(size, _I64))
-        elif what == ck.ROWS:
+            if what == cl.BUF_A:
+                self._hold(cl.BUF_B, np.zeros(size, _I64))
+        elif what == cl.ROWS:
             self._grow_rows()
-        elif what == ck.ASK_LIVE:
+        elif what == cl.ASK_LIVE:
             self._answer_live(a, b)
         else:
             raise AssertionError(f"unknown need {what}")
@@ -274,30 +281,30 @@ class CfgArena:
         new[:old.size] = old
         self._hold(slot, new)
         block[slot + 2] = size
-        if slot == ck.CUTSET:
+        if slot == cl.CUTSET:
             may = np.zeros(size * self.program.first_words, _I64)
-            may[:self._held[ck.MAY].size] = self._held[ck.MAY]
-            self._hold(ck.MAY, may)
+            may[:self._held[cl.MAY].size] = self._held[cl.MAY]
+            self._hold(cl.MAY, may)
         if slot in _HASHED:
-            table, mask, _ = _HASHED[slot]
+            table, _, first = _HASHED[slot]
             wanted = self._held[table].size
             while wanted < 4 * size:
                 wanted *= 2
             self._hold(table, np.zeros(wanted, _I32))
-            block[mask] = wanted - 1
-            ck.cfg_call(self.address, ck.O_REHASH_RECORDS, slot, 0, 0)
+            block[table + 1] = wanted - 1
+            ck.cfg_call(self.address, ck.O_REHASH_RECORDS, slot, table, width << 8 | first)
 
     def _grow_rows(self) -> None:
         if self._chunks and self.nbytes > self.max_bytes and not self.may_exceed:
             raise ArenaFull
         chunk = self.tables.take_chunk()
-        table = self._held[ck.ROWS]
+        table = self._held[cl.ROWS]
         n = len(self._chunks)
         if n == table.size:
-            table = self._hold(ck.ROWS, np.concatenate([table, np.zeros(n, _I64)]))
+            table = self._hold(cl.ROWS, np.concatenate([table, np.zeros(n, _I64)]))
         table[n] = chunk.ctypes.data
         self._chunks.append(chunk)
-        self.block[ck.CAP_ROWS] = (n + 1) * CHUNK_ROWS
+        self.block[cl.CAP_ROWS] = (n + 1) * CHUNK_ROWS
 
     @property
     def nbytes(self) -> int:
@@ -312,36 +319,36 @@ class CfgArena:
     # ---------------------------------------------------------------- looking
     def threads(self, state: int) -> list[int]:
         """The threads of a configuration, each ``l << 32 | context``."""
-        at = ck.CONF_W * state
-        record = self._held[ck.CONF]
-        off, n = int(record[at + ck.F_AT]), int(record[at + ck.F_N])
-        return self._held[ck.THR][off:off + n].tolist()
+        at = cl.CONF_W * state
+        record = self._held[cl.CONF]
+        off, n = int(record[at + cl.R_AT]), int(record[at + cl.R_N])
+        return self._held[cl.THR][off:off + n].tolist()
 
     def entries(self, context: int) -> list[tuple[int, int]]:
         """The stacks of a context: (LR state on top, context below)."""
-        at = ck.CTX_W * context
-        record = self._held[ck.CTX]
-        off, n = int(record[at + ck.C_AT]), int(record[at + ck.C_N])
-        return [(t >> 32, t & ck.LOW) for t in self._held[ck.ENT][off:off + n].tolist()]
+        at = cl.CTX_W * context
+        record = self._held[cl.CTX]
+        off, n = int(record[at + cl.R_AT]), int(record[at + cl.R_N])
+        return [(t >> 32, t & cl.LOW) for t in self._held[cl.ENT][off:off + n].tolist()]
 
     def unpair(self, lex: int) -> tuple[int, int]:
         """(q, D) of a lexeme state."""
-        if lex < ck.PAIR_BASE:
+        if lex < cl.PAIR_BASE:
             return lex, 0
-        key = int(self._held[ck.LTAB][lex - ck.PAIR_BASE])
-        return key >> 32, key & ck.LOW
+        key = int(self._held[cl.LTAB][lex - cl.PAIR_BASE])
+        return key >> 32, key & cl.LOW
 
     def thread_steps(self, thread: int, k: int) -> list[int]:
         """The threads after a byte of class `k`."""
         n = self.op(ck.O_STEP, thread, k)
-        return self._held[ck.BUF_A][:n].tolist()
+        return self._held[cl.BUF_A][:n].tolist()
 
     def _answer_live(self, lex: int, context: int) -> None:
         """Decide whether a thread can be completed, and note it."""
         from .cfg_search import completable
 
         verdict = completable(self, lex << 32 | context, MAX_SEARCH)
-        self.op(ck.O_MEMO_PUT, ck.LIVE, lex << 32 | context, int(verdict))
+        self.op(ck.O_MEMO_PUT, cl.LIVE, lex << 32 | context, int(verdict))
 
 
 def special_id(vocabulary: Any, terminal: Any) -> int:
@@ -357,3 +364,19 @@ def special_id(vocabulary: Any, terminal: Any) -> int:
     if not 0 <= token < vocabulary.size:
         raise VocabularyError(f"token id {token} is outside the vocabulary of {vocabulary.size}")
     return int(token)
+
+
+def _shifts(program: Program) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """The LR states that each terminal is shifted into; whence each LR state is, as lists behind each other."""
+    lr, nt = program.lr, program.nt
+    source, terminal = np.nonzero(lr.actions[:-1, :nt])
+    action = lr.actions[source, terminal].astype(_I64)
+    for i in np.flatnonzero(action < 0).tolist():
+        action[i] = lr.shifted(int(source[i]), int(terminal[i])) << 1 | 1
+    shift = (action & 1 == 1) & (action > 0)
+    source, terminal, target = source[shift], terminal[shift], action[shift] >> 1
+    order = np.argsort(target, kind="stable")
+    first = np.searchsorted(target[order], np.arange(lr.ns + 1))
+    pairs = np.unique(terminal.astype(_I64) << 32 | target)
+    ends = np.searchsorted(pairs, np.arange(nt + 1, dtype=_I64) << 32)
+    return [pairs[i:j] & cl.LOW for i, j in zip(ends, ends[1:])], first, source[order].astype(_I64)

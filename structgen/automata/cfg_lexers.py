@@ -71,6 +71,7 @@ class LexerProgram(Program):
         self._tables()
         self.look = self._looks()
         self._plain()
+        self.loop = self._loops()
         self.safe = self._is_safe()
 
     # ------------------------------------------------------------- lexers

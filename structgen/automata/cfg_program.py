@@ -24,6 +24,7 @@ import numpy as np
 
 from ..errors import GrammarError, LimitError
 from ..grammar.cfg import CfgGrammar, normalise
+from .cfg_layout import GROUPS
 from .lr import Tables, general_tables
 from .terminals import Automaton, automaton_of
 
@@ -91,6 +92,7 @@ class Program:
         self.kappa, self.first_at = np.zeros(self.lr.ns + 1, _I32), np.zeros(1, _I64)
         self._shapes: dict[int, Any] = {}
         self._plain()
+        self.loop = self._loops()
         self.safe = self._is_safe()
 
     # ------------------------------------------------------------- automata
@@ -182,6 +184,14 @@ class Program:
         have = np.zeros((self.lr.ns + 1, words * 64), bool)
         have[:-1, :self.nt] = self.lr.actions[:-1, :self.nt] != 0
         return np.ascontiguousarray(np.packbits(have, axis=1, bitorder="little").view(_I64))
+
+    def _loops(self) -> np.ndarray:
+        """Lexeme state -> the groups of bytes (see `cfg_layout`) that lead back to it and cut nothing off."""
+        same = (self.trans == np.arange(self.nq)[:, None]) & ((self.end[:, None] == 0) | (self.cut < 0))
+        out = np.zeros(self.nq, _I64)
+        for i, group in enumerate(GROUPS):
+            out |= same[:, self.classes[list(group)]].all(1).astype(_I64) << i
+        return out
 
     # ------------------------------------------------------------- liveness
     def _is_safe(self) -> bool:

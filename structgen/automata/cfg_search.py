@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import LimitError
 from . import cfg_kernels as ck
+from . import cfg_layout as cl
 
 if TYPE_CHECKING:
     from .cfg_arena import CfgArena
@@ -239,7 +240,7 @@ class Search:
     def bound(self, thread: int) -> int:
         """A lower bound of the bytes that complete a thread."""
         q, _ = self.arena.unpair(thread >> 32)
-        return self.rest(thread & ck.LOW) + (int(self.costs.distance[q]) if q else 0)
+        return self.rest(thread & cl.LOW) + (int(self.costs.distance[q]) if q else 0)
 
     def best(self, threads: list[int], limit: int, alive_is_enough: bool = False) -> Optional[bytes]:
         """The shortest completion of any of some threads; None if there is none.
@@ -264,11 +265,12 @@ class Search:
             q, d = arena.unpair(thread >> 32)
             if alive_is_enough and d == 0 and program.safe and steps:
                 return text
-            context = thread & ck.LOW
+            context = thread & cl.LOW
             starts = [thread]
             if q and program.end[q] == 1:
                 starts.append(arena.op(ck.O_ENDED, q, d) << 32 | context)
-            if (q == 0 or program.end[q] == 1) and arena.op(ck.O_MAY_END, context, arena.unpair(starts[-1] >> 32)[1]) > 0:
+            after = arena.unpair(starts[-1] >> 32)[1]
+            if (q == 0 or program.end[q] == 1) and arena.op(ck.O_MAY_END, context, after) > 0:
                 heappush(heap, (len(text), text, -1))
                 if alive_is_enough:
                     return text

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..automata import cfg_kernels as ck
+from ..automata import cfg_layout as cl
 from ..automata.arena import ArenaFull
 from ..automata.cfg_kernels import cfg_begin, cfg_fill
 from ..automata.cfg_search import shortest
@@ -85,13 +86,13 @@ class CfgMatcher(Matcher):
                 arena.may_exceed = True
                 try:
                     r = arena.op(ck.O_ADVANCE, node[0], _address_of(data), len(data))
-                    if r != ck.DEAD:
+                    if r != cl.DEAD:
                         return r, 0
                     # which byte it is takes a look at each, as what dies may be noticed late
                     state = node[0]
                     for i in range(len(data)):
                         state = arena.op(ck.O_ADVANCE, state, _address_of(data) + i, 1)
-                        if state == ck.DEAD:
+                        if state == cl.DEAD:
                             return r, i
                     raise AssertionError("a text dies as a whole and lives byte by byte")
                 finally:
@@ -121,7 +122,7 @@ class CfgMatcher(Matcher):
             r = cfg_begin(self._address, node[0], token)
         finally:
             self._release()
-        if r == ck.BUSY:
+        if r < cl.DEAD:
             r = self._operate(ck.O_TOKEN, token)
             node = self._node                 # a move replays the history
         if r < 0:

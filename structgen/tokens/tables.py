@@ -193,6 +193,8 @@ class TokenTables:
         self.accept = np.ascontiguousarray(sd.static_accept.astype(np.uint8))
         self.arena_template: Any = None         # see automata/arena.py
         self.arena_places: dict = {}
+        #: nodes of the trie with what occurs below them, see automata/cfg_layout.py
+        self.grouped_nodes: Any = None
         #: tokens in which a key may end and, behind a comma, another one begin: the only ones
         #: whose place in a mask depends on the text of a key inside them
         self.repeating = self._repeating()
