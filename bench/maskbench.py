@@ -192,7 +192,8 @@ def report(name: str, outcomes: dict, verbose: bool) -> None:
           f"with a false reject {sum(r['false rejects'] > 0 for _, r in rows)}, "
           f"faults {sum(bool(r['faults']) for _, r in rows)}, crashes {sum('crash' in r for _, r in rows)}, "
           f"slowest {max(r['seconds'] for _, r in rows):.2f} s, "
-          f"most memory {max(r['bytes'] for _, r in rows) / 1e6:.0f} MB more, total {sum(r['seconds'] for _, r in rows):.0f} s")
+          f"most memory {max(r['bytes'] for _, r in rows) / 1e6:.0f} MB more, "
+          f"total {sum(r['seconds'] for _, r in rows):.0f} s")
     splits = defaultdict(Counter)
     for _, r in rows:
         splits[r["split"]].update(all=1, ok=r["pass"])

@@ -14,7 +14,8 @@ How it is built
 * Constants (an ``enum``, or a grid with few points in its bounds) are a trie,
   hash-consed the same way.
 * Multiples of p/q are a remainder automaton, see :func:`_multiples`.
-* Unions, multiples within bounds, and what is no multiple are products, minimised.
+* Unions, multiples within bounds, what is no multiple, and what is spelt with a
+  point are products, minimised.
 
 Exponents are spelt where the language with them is regular and the value
 stays exactly decided: no bounds at all, or a bound on the sign only (then the
@@ -308,36 +309,45 @@ def number_dfa(lang: NumLang, *, float_integers: bool = True, plain: bool = Fals
     else:
         alts = _simplified(lang)
     points: dict[Exact, bool] = {}
+    pointed: dict[Exact, bool] = {}
     parts = []
     zero_fraction = float_integers and not plain
     for alt in alts:
         if alt.lo is not None and alt.lo == alt.hi:
+            if alt.pointed:
+                pointed[alt.lo] = True
+                continue
             points[alt.lo] = points.get(alt.lo, False) or not plain and (zero_fraction or not alt.integer)
             continue
         step, excluded = alt.multiple_of, alt.not_multiples
         if step is None:
             sign = None if plain or alt.integer and not float_integers else sign_of(alt)
             if sign is not None:
-                parts.append(signed_dfa(sign, alt.integer))
+                part = signed_dfa(sign, alt.integer)
             else:
                 part = interval_dfa(alt, "any" if not alt.integer else "zero" if zero_fraction else "none")
-                parts.append(_without(part, excluded))
+                part = _without(part, excluded)
+            parts.append(_combined(part, _POINTED, True) if alt.pointed else part)
             continue
-        padded = zero_fraction if alt.integer else not (plain and type(step) is int)
+        padded = alt.pointed or (zero_fraction if alt.integer else not (plain and type(step) is int))
         if alt.lo is not None and alt.hi is not None and (alt.hi - alt.lo) // step < _LISTED:
             for k in range(int((alt.hi - alt.lo) // step) + 1):
                 value = alt.lo + k * step
                 if any(value % e == 0 for e in excluded):
                     continue
                 value = value.numerator if value.denominator == 1 else value
-                points[value] = points.get(value, False) or padded
+                into = pointed if alt.pointed else points
+                into[value] = into.get(value, False) or padded
             continue
         part = _multiples_cached(step, padded)
         if alt.lo is not None or alt.hi is not None:
             part = _combined(part, interval_dfa(alt._replace(integer=False, multiple_of=None), "any"), True)
-        parts.append(_without(part, excluded))
+        part = _without(part, excluded)
+        parts.append(_combined(part, _POINTED, True) if alt.pointed else part)
     if points:
         parts.append(_constants(points))
+    if pointed:
+        parts.append(_combined(_constants(pointed), _POINTED, True))
     if not parts:
         return Rows().tables(-1)
     result = parts[0]
@@ -346,6 +356,15 @@ def number_dfa(lang: NumLang, *, float_integers: bool = True, plain: bool = Fals
     return result
 
 
+def _with_a_point() -> tuple[np.ndarray, np.ndarray]:
+    """Texts with a point or an exponent in them."""
+    trans = np.full((2, N_CLASSES), -1, np.int32)
+    trans[:, :EXP + 1] = [[0], [1]]
+    trans[0, [DOT, EXP]] = 1
+    return trans, np.array([False, True])
+
+
+_POINTED = _with_a_point()
 _multiples_cached = lru_cache(maxsize=64)(_multiples)
 
 

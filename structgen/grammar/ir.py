@@ -30,6 +30,9 @@ class NumAlt(NamedTuple):
     """Numbers in an interval, optionally integers, optionally multiples.
 
     `not_multiples`, ascending, are steps of which a number is no multiple.
+    `pointed`: written with a point or an exponent.  Only grammars without
+    ``float_integers`` need it: there ``1.0`` is no integer, so it is in the
+    complement of the integers.
     """
 
     integer: bool = False
@@ -39,6 +42,7 @@ class NumAlt(NamedTuple):
     hi_open: bool = False
     multiple_of: Optional[Exact] = None
     not_multiples: tuple[Exact, ...] = ()
+    pointed: bool = False
 
 
 NumLang = tuple[NumAlt, ...]

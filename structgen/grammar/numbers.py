@@ -6,6 +6,10 @@ floats never take part.  :func:`normalize` is the canonical form of an
 alternative: bounds lie on the grid of the multiples where there is one, and a
 bound that no decimal attains is open.  Every function costs a few
 microseconds an alternative, whatever the size of the numbers.
+
+How a number is spelt matters in draft 4 alone, where ``1.0`` is no integer:
+an alternative holds *spellings* of two kinds (bits, see :func:`_spellings`),
+those with a point or an exponent and those without.
 """
 
 from __future__ import annotations
@@ -171,11 +175,14 @@ def normalize(alt: NumAlt) -> Optional[NumAlt]:
     Examples
     --------
     >>> normalize(NumAlt(integer=True, lo=0, lo_open=True, hi=Fraction(7, 2)))
-    NumAlt(integer=True, lo=1, lo_open=False, hi=3, hi_open=False, multiple_of=None, not_multiples=())
+    NumAlt(integer=True, lo=1, lo_open=False, hi=3, hi_open=False, multiple_of=None, not_multiples=(), \
+pointed=False)
     >>> normalize(NumAlt(lo=1, hi=9, multiple_of=10)) is None
     True
     """
-    integer, lo, lo_open, hi, hi_open, m, excluded = alt
+    integer, lo, lo_open, hi, hi_open, m, excluded, pointed = alt
+    if pointed and integer:
+        return None
     step = _step(alt)
     if excluded:
         excluded = tuple(sorted({_grid(e) for e in excluded}))
@@ -194,9 +201,9 @@ def normalize(alt: NumAlt) -> Optional[NumAlt]:
             return None
         if excluded:
             if lo is not None and lo == hi:
-                return None if any(lo % e == 0 for e in excluded) else NumAlt(False, lo, False, hi, False, None)
+                return None if any(lo % e == 0 for e in excluded) else _point(lo, 2 if pointed else 3)
             excluded = tuple(e for i, e in enumerate(excluded) if not any(e % f == 0 for f in excluded[:i]))
-        return NumAlt(False, lo, lo_open, hi, hi_open, None, excluded)
+        return NumAlt(False, lo, lo_open, hi, hi_open, None, excluded, pointed)
     if lo is not None:
         k = -(-lo // step)
         if lo_open and k * step == lo:
@@ -214,7 +221,16 @@ def normalize(alt: NumAlt) -> Optional[NumAlt]:
         if left is None:
             return None
         lo, hi, excluded = left
-    return NumAlt(integer, lo, False, hi, False, None if integer and step == 1 else step, excluded)
+    return NumAlt(integer, lo, False, hi, False, None if integer and step == 1 else step, excluded, pointed)
+
+
+def _spellings(alt: NumAlt) -> int:
+    """Which spellings an alternative allows: 1 in digits alone, 2 with a point or an exponent."""
+    return 1 if alt.integer else 2 if alt.pointed else 3
+
+
+def _point(value: Exact, spellings: int) -> NumAlt:
+    return NumAlt(spellings == 1, value, False, value, False, None, (), spellings == 2)
 
 
 def _is_alt(x) -> bool:
@@ -235,10 +251,10 @@ def number_empty(lang: Union[NumLang, NumAlt]) -> bool:
 
 
 def number_contains(lang: Union[NumLang, NumAlt], value: Exact) -> bool:
-    """Whether `value` is in `lang`."""
+    """Whether `value`, in some spelling, is in `lang`."""
     if not _is_alt(lang):
         return any(number_contains(alt, value) for alt in lang)
-    integer, lo, lo_open, hi, hi_open, m, excluded = lang
+    integer, lo, lo_open, hi, hi_open, m, excluded, _ = lang
     if lo is not None and (value < lo or lo_open and value == lo):
         return False
     if hi is not None and (value > hi or hi_open and value == hi):
@@ -256,7 +272,8 @@ def intersect_numbers(a: NumAlt, b: NumAlt) -> Optional[NumAlt]:
     Examples
     --------
     >>> intersect_numbers(NumAlt(lo=1, multiple_of=4), NumAlt(integer=True, multiple_of=Fraction(5, 2)))
-    NumAlt(integer=True, lo=20, lo_open=False, hi=None, hi_open=False, multiple_of=20, not_multiples=())
+    NumAlt(integer=True, lo=20, lo_open=False, hi=None, hi_open=False, multiple_of=20, not_multiples=(), \
+pointed=False)
     """
     lo, lo_open = a.lo, a.lo_open
     if b.lo is not None and (lo is None or b.lo > lo or b.lo == lo and b.lo_open):
@@ -267,16 +284,17 @@ def intersect_numbers(a: NumAlt, b: NumAlt) -> Optional[NumAlt]:
     m = a.multiple_of
     if b.multiple_of is not None:
         m = b.multiple_of if m is None else _lcm(m, b.multiple_of)
-    return normalize(NumAlt(a.integer or b.integer, lo, lo_open, hi, hi_open, m, a.not_multiples + b.not_multiples))
+    return normalize(NumAlt(a.integer or b.integer, lo, lo_open, hi, hi_open, m, a.not_multiples + b.not_multiples,
+                            a.pointed or b.pointed))
 
 
 def _is_point(alt: NumAlt) -> bool:
     return alt.lo is not None and alt.lo == alt.hi
 
 
-def _split(lang: NumLang) -> tuple[dict[Exact, bool], list[NumAlt]]:
-    """Single values (with their integer flag) and the rest; empty ones dropped."""
-    points: dict[Exact, bool] = {}
+def _split(lang: NumLang) -> tuple[dict[Exact, int], list[NumAlt]]:
+    """Single values (with their spellings) and the rest; empty ones dropped."""
+    points: dict[Exact, int] = {}
     rest = []
     for alt in lang:
         # the constants of an enum, in one step
@@ -286,7 +304,7 @@ def _split(lang: NumLang) -> tuple[dict[Exact, bool], list[NumAlt]]:
             if alt is None:
                 continue
         if _is_point(alt):
-            points[alt.lo] = points.get(alt.lo, True) and alt.integer
+            points[alt.lo] = points.get(alt.lo, 0) | _spellings(alt)
         else:
             rest.append(alt)
     return points, rest
@@ -302,14 +320,14 @@ def simplify(lang: Iterable[NumAlt]) -> NumLang:
     rest = list(dict.fromkeys(rest))
     kept = [a for i, a in enumerate(rest)
             if not any(j != i and _covers(b, a) for j, b in enumerate(rest))] if len(rest) <= 64 else rest
-    single = [NumAlt(integer, value, False, value, False, None) for value, integer in points.items()
-              if not any(alt.integer <= integer and number_contains(alt, value) for alt in kept)]
+    single = [_point(value, spellings) for value, spellings in points.items()
+              if not any(not spellings & ~_spellings(alt) and number_contains(alt, value) for alt in kept)]
     return tuple(kept + single)
 
 
 def _covers(big: NumAlt, small: NumAlt) -> bool:
     """Sufficient test for inclusion, canonical and distinct alternatives."""
-    if big.integer > small.integer or not set(big.not_multiples) <= set(small.not_multiples):
+    if _spellings(small) & ~_spellings(big) or not set(big.not_multiples) <= set(small.not_multiples):
         return False
     step, fine = _step(small), _step(big)
     if fine is not None and (step is None or step % fine != 0):
@@ -327,23 +345,23 @@ def intersect_number_langs(a: NumLang, b: NumLang) -> NumLang:
     Examples
     --------
     >>> intersect_number_langs(tuple(map(constant, range(9))), (NumAlt(lo=3, multiple_of=4),))
-    (NumAlt(integer=False, lo=4, lo_open=False, hi=4, hi_open=False, multiple_of=None, not_multiples=()), \
-NumAlt(integer=False, lo=8, lo_open=False, hi=8, hi_open=False, multiple_of=None, not_multiples=()))
+    (NumAlt(integer=False, lo=4, lo_open=False, hi=4, hi_open=False, multiple_of=None, not_multiples=(), \
+pointed=False), \
+NumAlt(integer=False, lo=8, lo_open=False, hi=8, hi_open=False, multiple_of=None, not_multiples=(), \
+pointed=False))
     """
     pa, ra = _split(a)
     pb, rb = _split(b)
     out: dict[NumAlt, None] = {}
-    for value, integer in pa.items():
-        hits = [alt.integer for alt in rb if number_contains(alt, value)]
-        if value in pb:
-            hits.append(pb[value])
-        if hits:
-            out[NumAlt(integer or min(hits), value, False, value, False, None)] = None
-    for value, integer in pb.items():
+    for value, spellings in pa.items():
+        for other in (pb.get(value, 0), *[_spellings(alt) for alt in rb if number_contains(alt, value)]):
+            if spellings & other:
+                out[_point(value, spellings & other)] = None
+    for value, spellings in pb.items():
         if value not in pa:
-            hits = [alt.integer for alt in ra if number_contains(alt, value)]
-            if hits:
-                out[NumAlt(integer or min(hits), value, False, value, False, None)] = None
+            for other in [_spellings(alt) for alt in ra if number_contains(alt, value)]:
+                if spellings & other:
+                    out[_point(value, spellings & other)] = None
     for x in ra:
         for y in rb:
             both = intersect_numbers(x, y)
@@ -363,24 +381,28 @@ def numbers_disjoint(a: Union[NumLang, NumAlt], b: Union[NumLang, NumAlt]) -> bo
     return not intersect_number_langs((a,) if _is_alt(a) else a, (b,) if _is_alt(b) else b)
 
 
-def complement_numbers(lang: NumLang) -> NumLang:
-    """The numbers that are not in `lang` (integers by value: ``1.0`` is one).
+def complement_numbers(lang: NumLang, float_integers: bool = True) -> NumLang:
+    """The numbers that are not in `lang`; without `float_integers` ``1.0`` is no integer.
 
     Examples
     --------
     >>> complement_numbers((NumAlt(lo=0, multiple_of=2),))
-    (NumAlt(integer=False, lo=None, lo_open=False, hi=0, hi_open=True, multiple_of=None, not_multiples=()), \
-NumAlt(integer=False, lo=None, lo_open=False, hi=None, hi_open=False, multiple_of=None, not_multiples=(2,)))
+    (NumAlt(integer=False, lo=None, lo_open=False, hi=0, hi_open=True, multiple_of=None, not_multiples=(), \
+pointed=False), \
+NumAlt(integer=False, lo=None, lo_open=False, hi=None, hi_open=False, multiple_of=None, not_multiples=(2,), \
+pointed=False))
     """
     out: NumLang = ANY_NUMBER
     points, rest = _split(lang)
-    for alt in [constant(value) for value in points] + rest:
+    for alt in [_point(value, spellings) for value, spellings in points.items()] + rest:
         others = []
         if alt.lo is not None:
             others.append(NumAlt(hi=alt.lo, hi_open=not alt.lo_open))
         if alt.hi is not None:
             others.append(NumAlt(lo=alt.hi, lo_open=not alt.hi_open))
-        step = _step(alt)
+        if not float_integers and _spellings(alt) != 3:
+            others.append(NumAlt(integer=alt.pointed, pointed=alt.integer))
+        step = _step(alt) if float_integers else alt.multiple_of
         if step is not None and (alt.lo is None or alt.lo != alt.hi):
             others.append(NumAlt(not_multiples=(step,)))
         others += [NumAlt(multiple_of=e) for e in alt.not_multiples]

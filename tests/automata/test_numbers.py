@@ -15,8 +15,9 @@ from structgen.automata.numbers import (N_CLASSES, NUMBER_CLASSES, STATE_BUDGET,
 from structgen.automata.static_dfa import INT, NUM, PLAIN_INT, PLAIN_NUM, static_accept, static_table
 from structgen.errors import LimitError, SchemaError
 from structgen.grammar.ir import ANY_NUMBER, NumAlt
-from structgen.grammar.numbers import (constant, exact_number, intersect_number_langs, intersect_numbers, normalize,
-                                       number_contains, number_empty, numbers_disjoint, simplify)
+from structgen.grammar.numbers import (complement_numbers, constant, exact_number, intersect_number_langs,
+                                       intersect_numbers, normalize, number_contains, number_empty,
+                                       numbers_disjoint, simplify)
 
 JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")
 
@@ -28,6 +29,8 @@ def value_of(text: str) -> Fraction:
 def has_alternative_spelling(alt: NumAlt, text: str, value: Fraction, float_integers: bool, plain: bool) -> bool:
     """The documented language of one alternative, in the most direct terms."""
     fraction, exponent = "." in text, re.search("[eE](.*)", text)
+    if alt.pointed and not fraction and not exponent:
+        return False
     if exponent:
         lo, hi, step = alt.lo, alt.hi, alt.multiple_of
         sign_only = step is None and (
@@ -40,6 +43,8 @@ def has_alternative_spelling(alt: NumAlt, text: str, value: Fraction, float_inte
         return True
     if alt.integer:
         return not fraction or float_integers and not plain
+    if alt.pointed:
+        return True
     if plain and alt.lo is not None and alt.lo == alt.hi:
         return not fraction or text[-1] != "0"
     if plain and alt.multiple_of is not None and Fraction(alt.multiple_of).denominator == 1:
@@ -54,7 +59,7 @@ def expected(lang, text: str, float_integers: bool = True, plain: bool = False) 
     for alt in lang:
         if number_contains(alt, value):
             alt = normalize(alt)
-            if has_alternative_spelling(alt, text, value, float_integers, plain):
+            if alt is not None and has_alternative_spelling(alt, text, value, float_integers, plain):
                 return True
     return False
 
@@ -163,7 +168,9 @@ def alternatives(draw):
         hi = draw(st.sampled_from([lo, hi]))
     step = draw(st.none() | st.sampled_from([1, 2, 3, 4, 5, 7, 10, 25, 50, 100, Fraction(1, 2), Fraction(5, 2),
                                              Fraction(1, 100), Fraction(3, 10), Fraction(7, 4)]))
-    return NumAlt(draw(st.booleans()), lo, draw(st.booleans()), hi, draw(st.booleans()), step)
+    integer = draw(st.booleans())
+    pointed = not integer and draw(st.integers(0, 3)) == 0
+    return NumAlt(integer, lo, draw(st.booleans()), hi, draw(st.booleans()), step, (), pointed)
 
 
 @settings(max_examples=120, deadline=None)
@@ -334,13 +341,15 @@ def test_arithmetic(a, b):
         canon = normalize(alt)
         assert not inside or canon is not None
         if canon is not None:
+            assert canon.pointed <= alt.pointed
             assert normalize(canon) == canon and not number_empty(alt)
             assert inside == [v for v in GRID if number_contains(canon, v)]
             # a bound that is attained belongs to the language
             for end, is_open in ((canon.lo, canon.lo_open), (canon.hi, canon.hi_open)):
                 assert end is None or number_contains(alt, end) != is_open
     both = intersect_numbers(a, b)
-    want = [v for v in GRID if number_contains(a, v) and number_contains(b, v)]
+    want = [v for v in GRID if number_contains(a, v) and number_contains(b, v)
+            and not (a.pointed and b.integer or b.pointed and a.integer)]
     assert want == ([] if both is None else [v for v in GRID if number_contains(both, v)])
     assert numbers_disjoint(a, b) == (both is None)
     assert numbers_disjoint((a,), (b,)) == (both is None)
@@ -355,7 +364,22 @@ def test_unions(a, b):
     assert len(short) <= len(a)
     assert [number_contains(a, v) for v in grid] == [number_contains(short, v) for v in grid]
     both = intersect_number_langs(a, b)
-    assert [number_contains(a, v) and number_contains(b, v) for v in grid] == [number_contains(both, v) for v in grid]
+    for spelling in (1, 2):
+        values = [v for v in grid if spelling == 2 or v.denominator == 1]
+        assert [holds(a, v, spelling) and holds(b, v, spelling) for v in values] == [
+            holds(both, v, spelling) for v in values]
+        for by_value in (True, False):
+            if by_value and any(alt.pointed for alt in a):      # only draft 4 has those
+                continue
+            rest = complement_numbers(a, by_value)
+            assert [holds(rest, v, spelling, by_value) for v in values] == [
+                not holds(a, v, spelling, by_value) for v in values]
+
+
+def holds(lang, value, spelling, by_value=False) -> bool:
+    """Is `value`, in digits alone (1) or with a point (2), in `lang`?"""
+    return any(number_contains(alt, value) and not (alt.pointed and spelling == 1)
+               and not (alt.integer and spelling == 2 and not by_value) for alt in lang)
 
 
 def test_emptiness_by_hand():

@@ -48,6 +48,8 @@ def number_in(lang, value, float_integers, spelled_as_integer):
     for alt in lang:
         if alt.integer and (value.denominator != 1 or not (float_integers or spelled_as_integer)):
             continue
+        if alt.pointed and spelled_as_integer:
+            continue
         if alt.lo is not None and (value < alt.lo or alt.lo_open and value == alt.lo):
             continue
         if alt.hi is not None and (value > alt.hi or alt.hi_open and value == alt.hi):

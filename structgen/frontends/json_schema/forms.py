@@ -145,7 +145,8 @@ def type_form(mask: int) -> Form:
     Examples
     --------
     >>> type_form(NULL | INT).number
-    (NumAlt(integer=True, lo=None, lo_open=False, hi=None, hi_open=False, multiple_of=None, not_multiples=()),)
+    (NumAlt(integer=True, lo=None, lo_open=False, hi=None, hi_open=False, multiple_of=None, not_multiples=(), \
+pointed=False),)
     """
     form = _TYPE_FORMS.get(mask)
     if form is None:

@@ -87,10 +87,8 @@ def _is_subset(name: str) -> bool:
 
 
 def _numbers(g: "SchemaGrammar", lang: NumLang) -> Optional[NumLang]:
-    if not g.float_integers and any(alt.integer and (alt.lo is None or alt.lo != alt.hi) for alt in lang):
-        return None          # in draft 4 it depends on the spelling whether 1.0 is an integer
     try:
-        return complement_numbers(lang)
+        return complement_numbers(lang, g.float_integers)
     except LimitError:
         return None
 

@@ -8,9 +8,10 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
+from jsonschema import Draft4Validator, Draft202012Validator
 
-from structgen.errors import LimitError, UnsatisfiableSchema, UnsupportedSchema
+import structgen as sg
+from structgen.errors import LimitError, MatcherError, UnsatisfiableSchema, UnsupportedSchema
 from structgen.frontends.json_schema import lower
 from structgen.grammar.ir import Options
 from tests.support.ir_validate import accepts
@@ -120,3 +121,35 @@ B_IS_STRING, B_IS_ONE = {"properties": {"b": {"type": "string"}}}, {"properties"
 ])
 def test_combinations_that_once_went_wrong(schema):
     assert check({"type": "object", **schema}, OBJECTS)
+
+
+# -- draft 4: 1.0 is no integer ----------------------------------------------------------
+
+NUMBERS = st.recursive(st.sampled_from([
+    {"type": "integer"}, {"type": "number"}, {"type": ["integer", "string"]}, {"minimum": 1}, {"maximum": 2},
+    {"multipleOf": 2}, {"multipleOf": 0.5}, {"enum": [1]}, {"enum": [1.0, 3]}, {"type": "integer", "enum": [1, 2]},
+    {"type": "integer", "minimum": 1, "maximum": 2, "exclusiveMaximum": True}, {}]), lambda inner: st.one_of(
+        st.builds(lambda x: {"not": x}, inner),
+        *[st.builds(lambda x, y, k=k: {k: [x, y]}, inner, inner) for k in ("anyOf", "allOf", "oneOf")]), max_leaves=4)
+SPELLINGS = ["0", "1", "1.0", "1.00", "1.5", "2", "2.0", "3", "3.0", "-1", "-1.0", "0.25", "\"x\""]
+
+
+@settings(max_examples=50)
+@given(NUMBERS)
+def test_integers_of_draft_4_and_their_complements(schema):
+    schema = {"$schema": "http://json-schema.org/draft-04/schema#", **schema}
+    judge = Draft4Validator(schema)
+    letters = sg.Vocabulary.from_tokens([bytes([b]) for b in range(256)], eos_ids=[256])
+    try:
+        compiled = sg.compile(sg.JsonSchema(schema), letters)
+    except UnsatisfiableSchema:
+        assert not any(judge.is_valid(json.loads(text)) for text in SPELLINGS)
+        return
+    for text in SPELLINGS:
+        matcher = compiled.matcher()
+        try:
+            matcher.accept_bytes(text.encode())
+            taken = matcher.can_end()
+        except MatcherError:
+            taken = False
+        assert taken == judge.is_valid(json.loads(text)), (schema, text)

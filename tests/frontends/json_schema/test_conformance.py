@@ -119,7 +119,7 @@ def some_number(lang):
             if Fraction(value) == x and any(
                     (a.lo is None or x > a.lo or x == a.lo and not a.lo_open)
                     and (a.hi is None or x < a.hi or x == a.hi and not a.hi_open)
-                    and (not a.integer or x.denominator == 1)
+                    and not a.pointed and (not a.integer or x.denominator == 1)
                     and (a.multiple_of is None or (x / Fraction(a.multiple_of)).denominator == 1)
                     and all((x / Fraction(step)).denominator != 1 for step in a.not_multiples) for a in lang):
                 return value
