@@ -5,8 +5,9 @@ the answers.  Kernels append to its tables through one block of addresses; when
 they need something only Python can make (more room, a value node that is not
 lowered yet, a label), they return ``NEED_PY`` and :meth:`Arena.serve` makes it.
 
-Locking: every kernel call happens under ``arena.lock``.  So tables may move
-when they grow, and nobody ever reads a half-written one.  Rows lie in chunks
+Locking: every kernel call happens under ``arena.lock`` (or holds the GIL
+throughout, see :class:`ArenaLock`).  So tables may move when they grow, and nobody
+ever reads a half-written one.  Rows lie in chunks
 that never move; they go back to the tokenizer's pool when the arena goes.
 
 Memory: an arena larger than ``max_bytes`` is not cut down (ids in it may be
@@ -70,6 +71,7 @@ _OTHERS: dict[str, tuple[int, Any, int, int]] = {
     "xset": (sk.H_XSETS, _I64, 3 * 64, -1),
     "after": (mk.AFTER_KEYS, _I32, 2 * 256, 0),
     "chunks": (mk.CHUNKS, _I64, 16, 0),
+    "seen_rows": (mk.SEEN_ROWS, _I64, 2 * mk.SEEN, 0),
     "flags": (mk.ROW_FLAGS, _I64, 16 * CHUNK_ROWS // 8, 0),
     "nodes": (sk.NODE, _I64, 32 * sk.NODE_W, 0),
     "alts": (sk.ALT, _I32, 64, 0),
@@ -97,40 +99,122 @@ _HASHES: dict[str, tuple[int, int, int]] = {
 }
 
 
-def _template(tables: TokenTables) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(a fresh arena's memory, slots that hold addresses into it, their offsets); cached on `tables`.
+#: what is kept of arenas that are gone, a tokenizer
+_SPARE = 4
 
-    One copy of this array makes an arena; separate allocations cost ten times as much.
-    """
-    if tables.arena_template is None:
+
+class _Layout:
+    """How a fresh arena's memory looks; one a tokenizer."""
+
+    def __init__(self, tables: TokenTables):
         parts: list[tuple[str, int, np.ndarray]] = []
-        block = np.zeros(mk.BLOCK_SIZE, _I64)
+        block = np.zeros(sk.BLOCK_SIZE, _I64)
         tables.fill_block(block)
         for slot, value in _START.items():
             block[slot] = value
-        for name, (slot, cap, dtype, width, size) in _POOLS.items():
-            parts.append((name, slot, np.zeros(size * width, dtype)))
-            block[cap] = size
         for name, (slot, mask, size) in _HASHES.items():
             parts.append(("#" + name, slot, np.zeros(size, _I32)))
             block[mask] = size - 1
         for name, (slot, dtype, size, value) in _OTHERS.items():
             parts.append((name, slot, np.full(size, value, dtype)))
+        for name in sorted(_POOLS, key="bits".__ne__):
+            slot, cap, dtype, width, size = _POOLS[name]
+            parts.append((name, slot, np.zeros(size * width, dtype)))
+            block[cap] = size
         parts.append(("stack", mk.STACK, np.zeros(2 * tables.depth + 8, _I64)))
         parts.append(("scratch", mk.SCRATCH, np.zeros(len(tables.suffix) // 64 + 2, _I64)))
         parts.append(("scratch_row", mk.SCRATCH_ROW, np.zeros(tables.words, _I64)))
-        arrays, slots, offsets, at = [block], [], [], block.nbytes
-        tables.arena_places = places = {}
+        arrays, self.slots, self.offsets, at = [], [], [], 0
+        self.places: dict[str, tuple[int, int, Any, int]] = {}
         for name, slot, a in parts:
             words = np.zeros((a.nbytes + 7) // 8, _I64)
             words.view(a.dtype)[:a.size] = a
-            places[name] = (at // 8, words.size, a.dtype, a.size)
+            self.places[name] = (at // 8, words.size, a.dtype, a.size)
             arrays.append(words)
-            slots.append(slot)
-            offsets.append(at)
+            self.slots.append(slot)
+            self.offsets.append(at)
             at += words.nbytes
-        tables.arena_template = (np.concatenate(arrays), np.array(slots), np.array(offsets, _I64))
-    return tables.arena_template
+        self.block, self.words = block, at // 8
+        self.set_words = self.places["bits"][0] + 8     # the rest is written before it is read
+        self.image = np.concatenate(arrays)[:self.set_words]
+        self.spare: list[_Memory] = []
+
+    def take(self) -> "_Memory":
+        """Memory of a fresh arena: what one that is gone has left, since new pages cost more than their contents."""
+        try:
+            memory = self.spare.pop()
+        except IndexError:
+            return _Memory(self)
+        memory.slab[:self.set_words] = self.image
+        memory.block[:] = memory.first_block
+        return memory
+
+
+class _Memory:
+    """The block and the first tables of an arena, in one array."""
+
+    __slots__ = ("slab", "block", "first_block", "address", "views", "places")
+
+    def __init__(self, layout: _Layout):
+        n = len(layout.block)
+        self.slab = slab = np.zeros(layout.words + n, _I64)
+        self.block, slab = slab[layout.words:], slab[:layout.words]
+        slab[:layout.set_words] = layout.image
+        self.slab = slab
+        self.address = self.block.ctypes.data
+        self.block[:] = layout.block
+        self.block[layout.slots] = np.array(layout.offsets, _I64) + slab.ctypes.data
+        self.first_block = self.block.copy()
+        self.places = layout.places
+        self.views: dict[str, np.ndarray] = {}
+
+    def view(self, name: str) -> np.ndarray:
+        """A table as it was laid out at the start."""
+        found = self.views.get(name)
+        if found is None:
+            at, words, dtype, size = self.places[name]
+            found = self.views[name] = self.slab[at:at + words].view(dtype)[:size]
+        return found
+
+
+def _layout(tables: TokenTables) -> _Layout:
+    if tables.arena_layout is None:
+        tables.arena_layout = _Layout(tables)
+    return tables.arena_layout
+
+
+class ArenaLock:
+    """A reentrant lock that also says in the arena's block that it is held.
+
+    The two kernels of every step (``peek``, ``step``) do not take it: they hold
+    the GIL from beginning to end and turn away where the block says that somebody is at
+    work, who may have released the GIL meanwhile.
+    """
+
+    __slots__ = ("_acquire", "_release", "_busy")
+
+    def __init__(self, block: np.ndarray):
+        lock = threading.RLock()
+        self._acquire, self._release = lock.acquire, lock.release
+        self._busy = memoryview(block)[mk.BUSY:mk.BUSY + 1]
+
+    def acquire(self) -> None:
+        """Wait until the arena is free, and take it."""
+        self._acquire()
+        self._busy[0] += 1
+
+    def release(self) -> None:
+        """Give it back."""
+        self._busy[0] -= 1
+        self._release()
+
+    def __enter__(self) -> None:
+        self._acquire()
+        self._busy[0] += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._busy[0] -= 1
+        self._release()
 
 
 class Arena:
@@ -142,12 +226,11 @@ class Arena:
         self.tables = tables
         self.max_bytes = max_bytes
         self.may_exceed = False     # for the one call that a fresh arena has no room for
-        self.lock = threading.RLock()
-        template, slots, offsets = _template(tables)
-        self._slab = slab = template.copy()
-        self.address = address = slab.ctypes.data
-        self.block = block = slab[:mk.BLOCK_SIZE]
-        block[slots] = offsets + address
+        self._memory = memory = _layout(tables).take()
+        self.address = memory.address
+        self.block = block = memory.block
+        self._initial = memory.view
+        self.lock = ArenaLock(block)
         self._pools: dict[str, np.ndarray] = {}
         self._hashes: dict[str, np.ndarray] = {}
         self._extra: dict[str, np.ndarray] = {}
@@ -168,11 +251,6 @@ class Arena:
         self.lowering = Lowering(self)
         with self.lock:
             self.start = self._start()
-
-    def _initial(self, name: str) -> np.ndarray:
-        """A table as it was laid out at the start."""
-        at, words, dtype, size = self.tables.arena_places[name]
-        return self._slab[at:at + words].view(dtype)[:size]
 
     def pool(self, name: str) -> np.ndarray:
         """The current array behind a pool, flat."""
@@ -203,6 +281,11 @@ class Arena:
         chunks = self.__dict__.get("_chunks")
         if chunks:
             self.tables.give_back(chunks)
+        memory = self.__dict__.get("_memory")
+        if memory is not None:
+            spare = self.tables.arena_layout.spare
+            if len(spare) < _SPARE:
+                spare.append(memory)
 
     def _start(self) -> int:
         """The state before anything is read."""
@@ -229,7 +312,7 @@ class Arena:
     def nbytes(self) -> int:
         """Bytes held, rows included."""
         held = sum(a.nbytes for d in (self._pools, self._hashes, self._extra) for a in d.values())
-        return self._slab.nbytes + held + sum(c.nbytes for c in self._chunks) + self.lexer.nbytes
+        return self._memory.slab.nbytes + held + sum(c.nbytes for c in self._chunks) + self.lexer.nbytes
 
     @property
     def rows_bytes(self) -> int:

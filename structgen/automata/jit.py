@@ -16,7 +16,7 @@ from typing import Any, Callable, Iterator
 import numba
 from numba import types
 
-__all__ = ["njit", "without_collector"]
+__all__ = ["direct", "njit", "without_collector"]
 
 
 @contextlib.contextmanager
@@ -54,3 +54,13 @@ def njit(**options: Any) -> Callable:
         return kernel
 
     return decorate
+
+
+def direct(kernel: Any) -> Callable[..., int]:
+    """The compiled function behind a kernel that has one signature, for calls with exactly these types.
+
+    numba's dispatcher looks at the types of the arguments, which takes longer than
+    a short kernel runs.
+    """
+    compiled = list(kernel.overloads.values())
+    return getattr(compiled[0], "entry_point", kernel) if len(compiled) == 1 else kernel

@@ -120,6 +120,11 @@ def _image(minimal: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, dict
     return block, slots, head, at, places
 
 
+#: memory of lexers that are gone, by `minimal`: new pages cost more than their contents
+_spare: dict[bool, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {False: [], True: []}
+_SPARE = 4
+
+
 class Tables:
     """The block of one lexer and its tables.
 
@@ -131,12 +136,23 @@ class Tables:
 
     def __init__(self, minimal: bool):
         block, slots, head, size, self._places = _image(minimal)
-        self._arena = np.empty(size, np.uint8)
+        self._minimal = minimal
+        try:
+            self._arena, self.block, self._first = _spare[minimal].pop()
+            self.block[:] = self._first
+        except IndexError:
+            self._arena = np.empty(size, np.uint8)
+            self.block = block.copy()
+            self.block[slots] += address(self._arena)
+            self._first = self.block.copy()
         self._arena[:len(head)] = head
-        self.block = block = block.copy()
-        block[slots] += address(self._arena)
-        self.address = address(block)
+        self.address = address(self.block)
         self._moved: dict[str, np.ndarray] = {}
+
+    def __del__(self) -> None:
+        first = self.__dict__.get("_first")
+        if first is not None and len(_spare[self._minimal]) < _SPARE:
+            _spare[self._minimal].append((self._arena, self.block, first))
 
     def view(self, name: str) -> np.ndarray:
         """A table, flat; valid until the next growth."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Lowering", "EAGER_NODES"]
 
 #: How many nodes are lowered when a grammar is compiled; the rest on demand.
-EAGER_NODES = 4
+EAGER_NODES = 1
 
 #: The count of an object's keys where it matters beyond its bounds.
 _UNCAPPED = 1 << 24

@@ -31,9 +31,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .jit import njit, without_collector
-from .lexer_kernels import (  # noqa: F401 (the kernels of masks take AL_BASE from here)
-    AL_BASE, B_MINIMAL, B_VO, B_W8, B_WH, B_WW, TRIE_BASE, lx_anylen, lx_bounded, lx_label, lx_range, lx_range2, lx_rep,
-    lx_step)
+from .lexer_kernels import (  # noqa: F401 (the kernels of masks take constants from here)
+    AL_BASE, B_FUEL, B_MINIMAL, B_VO, B_W8, B_WH, B_WW, TRIE_BASE, lx_anylen, lx_bounded, lx_label, lx_range,
+    lx_range2, lx_rep, lx_step)
 from .lexer_states import _trie as trie_position
 
 #: sha256 of lexer_kernels.py, whose code is compiled into the kernels here; numba's

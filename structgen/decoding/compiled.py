@@ -48,6 +48,7 @@ class Compiled:
         self.source = source
         self.max_bytes = max_bytes
         self._tables: TokenTables = token_tables(vocabulary)
+        self.peek, self.step = self._tables.peek, self._tables.step
         self.kinds = self._tables.kind_list
         self.lengths = self._tables.length_list
         #: may some array have to have different items?

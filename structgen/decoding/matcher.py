@@ -5,8 +5,10 @@ fork copies one reference and rollback follows a few.  A state is an int64 of
 the compiled grammar's arena; everything heavy is there, shared by all matchers
 and threads.  A call that fails changes nothing.
 
-Costs (128,000 tokens): `fill_bitmask` 0.4 us and `accept` 0.3 us where the
-state has been met before; see ``bench/speed.py`` for cold figures.
+Costs (128,000 tokens): `fill_bitmask` and `accept` 0.3 us each where the state
+has been met before; see ``bench/speed.py`` for cold figures.  These two go
+straight to a compiled function that holds the GIL and takes no lock (see
+:class:`~structgen.automata.arena.ArenaLock`); whatever takes longer does both.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from ..automata.stack_kernels import DEAD, NEED_A
 from ..grammar.arrays import parse_item
 from ..errors import BudgetError, LimitError, MatcherError
 from ..tokens import mask_kernels as mk
-from ..tokens.mask_kernels import begin_advance, fill
+from ..tokens.mask_kernels import fill
 from .closing import Closing
 from .item_tokens import item_tokens
 
@@ -38,6 +40,10 @@ _EVERY_BYTE = np.arange(256, dtype=np.uint8)
 
 #: bytes of a text that one kernel call reads, at most
 _PIECE = 64
+
+#: what no bitmask is, and the row that is written if none is named
+_NONE: Any = object()
+_FIRST = 0
 
 #: Forced bytes are looked for at most this far ahead.
 MAX_FORCED = 4096
@@ -61,7 +67,8 @@ class Matcher:
     """
 
     __slots__ = ("compiled", "vocabulary", "max_tokens", "_arena", "_address", "_acquire", "_release", "_kinds",
-                 "_lengths", "_node", "_out", "_out_at", "_closing", "_simple")
+                 "_lengths", "_node", "_out", "_out_at", "_closing", "_simple", "_peek", "_step", "_plain_out",
+                 "_plain_at")
     #: may `fill_batch` write the masks of several such matchers in one call?
     batched = True
 
@@ -70,9 +77,11 @@ class Matcher:
         self.vocabulary = compiled.vocabulary
         self.max_tokens = max_tokens
         self._kinds, self._lengths = compiled.kinds, compiled.lengths
+        self._peek, self._step = compiled.peek, compiled.step
         self._use(compiled.arena())
         self._node: Node = (self._arena.start, None, None, 0, 0, False)
-        self._out = self._out_at = None
+        self._out = self._out_at = self._plain_at = None
+        self._plain_out: Any = _NONE
         self._closing: Closing | None = None
         #: are masks the kernels' rows as they are?
         self._simple = max_tokens is None and not compiled.repeating and not compiled.unique_items
@@ -109,15 +118,21 @@ class Matcher:
         MatcherError
             If the bitmask has another type, shape or layout, or is read-only.
         """
-        if bitmask is not self._out:
-            self._out_at = _destination(bitmask, (self.vocabulary.size + 31) // 32)
+        node = self._node
+        if bitmask is self._plain_out and row is _FIRST and not node[5]:    # by far the most frequent
+            if self._peek(self._address, node[0], self._plain_at) == 0:
+                return
+        elif bitmask is not self._out:
+            width = (self.vocabulary.size + 31) // 32
+            self._out_at = at = _destination(bitmask, width)
             self._out = bitmask
+            plain = self._simple and at[2] == width and at[3] > 0
+            self._plain_out, self._plain_at = bitmask if plain else _NONE, at[0]
         base, stride, words, rows = self._out_at
         if type(row) is not int:
             row = _integer(row, "a row")
         if not 0 <= row < rows:
             raise MatcherError(f"row {row} is outside the bitmask's {rows} rows")
-        node = self._node
         if node[5] or not self._simple:
             self._fill(base + row * stride, words)
             return
@@ -244,6 +259,21 @@ class Matcher:
     def try_accept(self, token: int) -> bool:
         """`accept` that returns False instead of raising when the token cannot follow."""
         node = self._node
+        if type(token) is int and not node[5]:
+            try:
+                r = self._step(self._address, node[0], token)
+            except OverflowError:
+                raise self._bad_token(token) from None
+            if r >= 0:
+                self._node = (r, token, node, node[3] + self._lengths[token], node[4] + 1, False)
+                return True
+            if r == DEAD:
+                return False
+        return self._accept_slowly(token)
+
+    def _accept_slowly(self, token: int) -> bool:
+        """What the kernel leaves to Python: other integers, special tokens, tables that must grow."""
+        node = self._node
         if type(token) is not int:
             token = _integer(token, "a token id")       # kernels are compiled for one type
         try:
@@ -254,13 +284,7 @@ class Matcher:
             return self._accept_special(token, kind)
         if node[5]:
             return False
-        self._acquire()
-        try:
-            r = begin_advance(self._address, node[0], token)
-        finally:
-            self._release()
-        if r < DEAD:
-            r = self._advance(node, self.vocabulary.token_bytes(token))[0]
+        r = self._advance(node, self.vocabulary.token_bytes(token))[0]
         if r < 0:
             return False
         self._node = (r, token, node, node[3] + self._lengths[token], node[4] + 1, False)
@@ -356,7 +380,9 @@ class Matcher:
         other._kinds, other._lengths = self._kinds, self._lengths
         other._use(self._arena)
         other._node, other._closing, other._simple = self._node, self._closing, self._simple
-        other._out = other._out_at = None
+        other._peek, other._step = self._peek, self._step
+        other._out = other._out_at = other._plain_at = None
+        other._plain_out = _NONE
         return other
 
     def reset(self) -> None:
@@ -659,7 +685,7 @@ def _destination(bitmask: Any, width: int) -> tuple[int, int, int, int]:
         raise MatcherError("the bitmask is read-only")
     rows = bitmask.shape[0] if bitmask.ndim == 2 else 1
     stride = bitmask.strides[0] if bitmask.ndim == 2 else 0
-    return int(bitmask.ctypes.data), stride, bitmask.shape[-1], rows
+    return bitmask.__array_interface__["data"][0], stride, bitmask.shape[-1], rows
 
 
 def fill_batch(matchers: Sequence[Matcher | None], bitmask: Any) -> None:

@@ -15,6 +15,7 @@ Costs for 128,000 tokens: see ``bench/startup.py``; about 6 MB.
 from __future__ import annotations
 
 import re
+import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from numba import njit
 
 from ..automata import static_dfa as sd
 from ..automata import stack_kernels as sk
+from ..automata.jit import direct
 from . import mask_kernels as mk
 from .table_store import NO_REGION, NOT_INSIDE, Parts, keep_parts, restore_parts, tails
 from .trie import TokenTrie
@@ -158,6 +160,25 @@ def _bytes_below(nodes, out, path):
         out[0, k] = path[0, k]
 
 
+@njit(nogil=True, cache=True)
+def _children(nodes, off, byte, node, path):
+    """The children of each trie node: off[i]..off[i + 1] of `byte` and `node`, by ascending byte."""
+    n = nodes.shape[0]
+    for i in range(1, n):
+        d = (nodes[i] >> 8) & 0xFFFF
+        path[d] = i
+        off[path[d - 1] + 1] += 1
+    for i in range(n):
+        off[i + 1] += off[i]
+    filled = off[:n].copy()
+    for i in range(1, n):
+        d = (nodes[i] >> 8) & 0xFFFF
+        path[d] = i
+        k = filled[path[d - 1]]
+        filled[path[d - 1]] = k + 1
+        byte[k], node[k] = nodes[i] & 255, i
+
+
 def _may_start() -> np.ndarray:
     """uint8[kinds, 256]: bytes that can follow the white space before each kind of context."""
     first = {sk.VALUE: b'"-0123456789tfn[{', sk.COLON: b":", sk.OBJ_START: b'"}', sk.OBJ_KEY: b'"',
@@ -171,6 +192,10 @@ def _may_start() -> np.ndarray:
 _MAY_START = _may_start()
 _KEY_END = re.compile(rb'"[ \t\r\n]*:')
 _TWO_KEYS = re.compile(rb'"[ \t\r\n]*:.*,[ \t\r\n]*".', re.DOTALL)
+
+
+def _unknown(*_: int) -> int:
+    return sk.NEED_PY
 
 
 class TokenTables:
@@ -191,16 +216,17 @@ class TokenTables:
         self.length_list = np.diff(self.offsets).tolist()
         self.static = np.ascontiguousarray(sd.static_table, np.int16)
         self.accept = np.ascontiguousarray(sd.static_accept.astype(np.uint8))
-        self.arena_template: Any = None         # see automata/arena.py
-        self.arena_places: dict = {}
+        self.arena_layout: Any = None           # see automata/arena.py
         #: nodes of the trie with what occurs below them, see automata/cfg_layout.py
         self.grouped_nodes: Any = None
         #: tokens in which a key may end and, behind a comma, another one begin: the only ones
         #: whose place in a mask depends on the text of a key inside them
         self.repeating = self._repeating()
         self._lock = threading.Lock()
+        #: the two kernels of every step (they rely on the GIL: without one, nothing is known and all is asked)
+        self.peek, self.step = _unknown, _unknown
         self._free: list[np.ndarray] = []
-        self._block = np.zeros(mk.BLOCK_SIZE, np.int64)
+        self._block = np.zeros(sk.BLOCK_SIZE, np.int64)
         self._build()
 
     # ---------------------------------------------------------------- build
@@ -219,6 +245,10 @@ class TokenTables:
         self.dups = np.stack([self.trie.token[again], self.trie.dup_ids], 1).astype(np.int32)
         self.bytes_below = np.empty((len(self.trie), 4), np.int64)
         _bytes_below(self.trie.nodes, self.bytes_below, np.zeros((self.depth + 2, 4), np.int64))
+        n = len(self.trie)
+        self.child_off = np.zeros(n + 1, np.int32)
+        self.child_byte, self.child_node = np.zeros(n, np.uint8), np.zeros(n, np.int32)
+        _children(self.trie.nodes, self.child_off, self.child_byte, self.child_node, np.zeros(self.depth + 2, np.int32))
         stored = restore_parts(self.vocabulary)
         parts = stored or self._tries()
         self.struct, self.suffix = parts.struct, parts.suffix
@@ -229,6 +259,8 @@ class TokenTables:
             keep_parts(self.vocabulary, parts)
         self._use_regions(parts)
         self._length_rows(parts.chars)
+        if getattr(sys, "_is_gil_enabled", lambda: True)():
+            self.peek, self.step = direct(mk.peek), direct(mk.step)
 
     def _tries(self) -> Parts:
         """The structural trie, the suffix trie and the cuts; the rest of the parts still empty."""
@@ -336,6 +368,10 @@ class TokenTables:
         block[mk.TRIE_BYTES] = self.bytes_below.ctypes.data
         block[mk.DEPTH] = self.depth
         block[mk.ROOT_CHILD] = self.trie.root_child.ctypes.data
+        block[mk.CHILDREN] = self.child_off.ctypes.data
+        block[mk.CHILD_BYTE] = self.child_byte.ctypes.data
+        block[mk.CHILD_NODE] = self.child_node.ctypes.data
+        block[mk.N_TOKENS] = self.vocabulary.size
         block[mk.DUPS] = self.dups.ctypes.data
         block[mk.N_DUPS] = len(self.dups)
         block[mk.STRUCT] = self.struct.nodes.ctypes.data

@@ -9,7 +9,12 @@ from __future__ import annotations
 import random
 import threading
 
+import numpy as np
 import pytest
+
+from structgen.automata.stack_kernels import NEED_PY
+from structgen.decoding.compiled import Compiled
+from structgen.frontends.json_schema import lower
 
 from .pairs import N_CASES, engine, mask_of, pick, vocabulary
 
@@ -61,3 +66,32 @@ def test_threads_agree_with_one(case):
     alone = engine(case, k)
     for i in range(THREADS):
         assert results[i] == walks(alone, vocab, f"walk {case} {i // 2}"), (case, i)
+
+
+def test_an_arena_at_work_is_left_alone():
+    """The kernels that take no lock turn away while somebody holds it, and the matcher then waits for it."""
+    compiled = Compiled(lower({"type": "object", "properties": {"ab": {"type": "integer"}}}), vocabulary(0))
+    m = compiled.matcher()
+    arena, token = m._arena, m.vocabulary.tokenize(b"{")[0]
+    mask, seen = np.zeros(m.vocabulary.words, np.int32), []
+    m.fill_bitmask(mask)
+    peeked, stepped = m._peek(arena.address, arena.start, mask.ctypes.data), m._step(arena.address, arena.start, token)
+    assert peeked == 0 and stepped > 0
+
+    def work() -> None:
+        other = compiled.matcher()
+        other.accept(token)
+        seen.append(other.state[1])
+
+    thread = threading.Thread(target=work)
+    with arena.lock:
+        with arena.lock:
+            pass
+        assert m._peek(arena.address, arena.start, mask.ctypes.data) == NEED_PY
+        assert m._step(arena.address, arena.start, token) == NEED_PY
+        thread.start()
+        thread.join(0.05)
+        assert not seen
+        m.accept(token)                 # whoever holds the lock may go on
+    thread.join()
+    assert seen == [stepped] == [m.state[1]]
