@@ -28,6 +28,8 @@ __all__ = ["compile", "generate", "stream", "agenerate", "witness"]
 
 T = TypeVar("T")
 
+#: budget of tokens where nothing else is said
+DEFAULT_TOKENS = 512
 #: compiled constraints that calls of `generate` keep for the next call
 KEEP = 32
 
@@ -135,42 +137,72 @@ def _vocabulary_of(model: Any, tokenizer: Any) -> "Vocabulary":
 
 # -- generating ----------------------------------------------------------------------
 
+def _job(prompt: Any, schema: Any, model: Any, tokenizer: Any, max_new_tokens: Optional[int], sampling: str, seed: Any,
+         jump: Optional[str], chat_template: Union[bool, str], mass: bool, cancelled: Optional[Callable[[], bool]],
+         options: dict) -> Any:
+    """What carries out one call: a loop from left to right, or over the canvases of a masked model."""
+    from .decoding.chat import is_batch
+    from .models import as_loaded
+
+    if max_new_tokens is not None and (isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int)
+                                       or max_new_tokens < 1):
+        raise StructgenError(f"max_new_tokens={max_new_tokens!r}: wanted an integer >= 1")
+    batch = is_batch(prompt)
+    prompts = list(prompt) if batch else [prompt]
+    schemas = list(schema) if isinstance(schema, (list, tuple)) else [schema] * len(prompts)
+    if isinstance(schema, (list, tuple)) and not batch:
+        raise StructgenError("a list of schemas needs a list of prompts",
+                             hint="for one of several texts: schema=sg.Choice([...])")
+    if len(schemas) != len(prompts):
+        raise StructgenError(f"{len(schemas)} schemas for {len(prompts)} prompts")
+    loaded = as_loaded(model, tokenizer)
+    seeds = _seeds(seed, len(prompts))
+    if _of_slots(loaded.model, sampling):
+        from .diffusion.generating import DiffusionJob
+
+        return DiffusionJob(loaded, prompts, schemas, batch=batch, slots=max_new_tokens, seeds=seeds,
+                            chat_template=chat_template, cancelled=cancelled, options=options, compile=_compiled,
+                            vocabulary=_vocabulary_of(loaded.model, loaded.tokenizer))
+    if sampling != "mask":
+        raise StructgenError(f"sampling={sampling!r}: texts are streamed with 'mask' only")
+    return _Job(loaded, prompts, schemas, batch, DEFAULT_TOKENS if max_new_tokens is None else max_new_tokens, seeds,
+                jump, chat_template, mass, cancelled, options)
+
+
+def _of_slots(model: Any, sampling: str) -> bool:
+    """Is it a masked model?  Then there is one way to impose a constraint."""
+    from .models import fills_slots
+
+    if type(model).__name__.startswith("DiffusionGemma"):
+        raise ModelError("DiffusionGemma has no mask token: it refines random tokens in a loop of its own",
+                         hint="model.generate(..., logits_processor=[structgen.diffusion.DiffusionLogitsProcessor("
+                              "compiled)])")
+    if not fills_slots(model):
+        return False
+    if sampling != "mask":
+        raise StructgenError(f"sampling={sampling!r} is for models that write from left to right",
+                             hint="a masked model draws jointly from the law of each step: give temperature=1")
+    return True
+
+
 class _Job:
     """One call of `generate`: its prompts, constraints, and the decode loop over them."""
 
-    def __init__(self, prompt: Any, schema: Any, model: Any, tokenizer: Any, max_new_tokens: int,
-                 sampling: str, seed: Any, jump: Optional[str], chat_template: Union[bool, str],
-                 mass: bool, cancelled: Optional[Callable[[], bool]], options: dict):
-        from .decoding.chat import encode, is_batch
+    def __init__(self, loaded: Any, prompts: list, schemas: list, batch: bool, max_new_tokens: int, seeds: list,
+                 jump: Optional[str], chat_template: Union[bool, str], mass: bool,
+                 cancelled: Optional[Callable[[], bool]], options: dict):
+        from .decoding.chat import encode
         from .decoding.loop import Request, decode
         from .decoding.sampling_params import SamplingParams
-        from .models import as_loaded, is_masked_model
 
         started = time.perf_counter()
-        if sampling != "mask":
-            raise StructgenError(f"sampling={sampling!r}: texts are streamed with 'mask' only")
         params = SamplingParams.make(options)
-        if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
-            raise StructgenError(f"max_new_tokens={max_new_tokens!r}: wanted an integer >= 1")
-        self.batch = is_batch(prompt)
-        prompts = list(prompt) if self.batch else [prompt]
-        schemas = list(schema) if isinstance(schema, (list, tuple)) else [schema] * len(prompts)
-        if isinstance(schema, (list, tuple)) and not self.batch:
-            raise StructgenError("a list of schemas needs a list of prompts",
-                                 hint="for one of several texts: schema=sg.Choice([...])")
-        if len(schemas) != len(prompts):
-            raise StructgenError(f"{len(schemas)} schemas for {len(prompts)} prompts")
-        loaded = as_loaded(model, tokenizer)
-        if is_masked_model(loaded.model):
-            raise ModelError(f"{loaded.name or type(loaded.model).__name__} is a masked language model: it fills in "
-                             "masked tokens, and cannot write from left to right",
-                             hint="sg.load('embedded') is a causal model")
+        self.batch = batch
         self.tokenizer = loaded.tokenizer
         vocabulary = _vocabulary_of(loaded.model, loaded.tokenizer)
         self.compiled = [None if s is None else _compiled(s, vocabulary) for s in schemas]
         compiled_at = time.perf_counter()
         room = _context(loaded.model)
-        seeds = _seeds(seed, len(prompts))
         self.prompts: list[str] = []
         requests = []
         for text, c, row_seed in zip(prompts, self.compiled, seeds):
@@ -186,6 +218,14 @@ class _Job:
         self.timings = {"compile": compiled_at - started}
         self.steps = decode(loaded.model, requests, params, pad=pad or 0, eos=vocabulary.eos_ids,
                             jump=jump, mass=mass, cancelled=cancelled)
+
+    def data(self, row: Any) -> bytes:
+        """The bytes of a row so far."""
+        return bytes(row.data)
+
+    def may_grow(self, row: Any) -> bool:
+        """May a number at the end of a row go on?  That is the matcher's to say."""
+        return any(b in b"0123456789.eE+-" for b in row.matcher.expected_bytes())
 
     def text(self, row: Any) -> str:
         """The text of a row so far, without a character that is still incomplete."""
@@ -263,7 +303,7 @@ def generate(prompt: Any, schema: Any = ..., model: Any = ..., *, return_result:
 
 
 def generate(prompt: Any, schema: Any = None, model: Any = None, *, tokenizer: Any = None,
-             max_new_tokens: int = 512, sampling: str = "mask", seed: Any = None,
+             max_new_tokens: Optional[int] = None, sampling: str = "mask", seed: Any = None,
              return_result: bool = False, jump: Optional[str] = "bytes",
              chat_template: Union[bool, str] = "auto",
              cancelled: Optional[Callable[[], bool]] = None, **sampling_params: Any) -> Any:
@@ -281,10 +321,11 @@ def generate(prompt: Any, schema: Any = None, model: Any = None, *, tokenizer: A
     model
         What ``sg.load`` returns, a folder or hub id, or a transformers model with
         `tokenizer`.
-    max_new_tokens : int
-        The budget.  The output is complete and valid within it, end token
+    max_new_tokens : int, optional
+        The budget; default 512.  The output is complete and valid within it, end token
         included; if it cannot be, ``BudgetError`` is raised before the model runs.
-        Never more than the model's context has left.
+        Never more than the model's context has left.  For masked models the slots of the
+        canvas; default 64.
     sampling : str
         How the constraint is imposed.  ``"mask"``: token by token, which is what
         everyone does and distorts the model's distribution.  ``"exact"``: a draw
@@ -309,7 +350,8 @@ def generate(prompt: Any, schema: Any = None, model: Any = None, *, tokenizer: A
         Asked between tokens; true stops, and partial texts come back as values.
     **sampling_params
         ``do_sample``, ``temperature``, ``top_k``, ``top_p``, ``min_p``,
-        ``repetition_penalty``.  Without any of them the best token is taken.
+        ``repetition_penalty``.  Without any of them the best token is taken.  Masked
+        models have others: see :class:`structgen.diffusion.decoding.Denoising`.
 
     Returns
     -------
@@ -327,9 +369,10 @@ def generate(prompt: Any, schema: Any = None, model: Any = None, *, tokenizer: A
         if cancelled is not None:
             raise StructgenError(f"sampling={sampling!r} cannot be cancelled",
                                  hint="sg.sample takes a budget in seconds or forwards")
-        return _sampled(prompt, schema, model, tokenizer, max_new_tokens, sampling, seed, return_result, chat_template,
+        budget = DEFAULT_TOKENS if max_new_tokens is None else max_new_tokens
+        return _sampled(prompt, schema, model, tokenizer, budget, sampling, seed, return_result, chat_template,
                         sampling_params)
-    job = _Job(prompt, schema, model, tokenizer, max_new_tokens, sampling, seed, jump, chat_template,
+    job = _job(prompt, schema, model, tokenizer, max_new_tokens, sampling, seed, jump, chat_template,
                return_result, cancelled, sampling_params)
     rows: list = []
     for rows in job.steps:
@@ -363,6 +406,7 @@ def _sampled(prompt: Any, schema: Any, model: Any, tokenizer: Any, max_new_token
     if len(schemas) != len(prompts):
         raise StructgenError(f"{len(schemas)} schemas for {len(prompts)} prompts")
     loaded = as_loaded(model, tokenizer)
+    _of_slots(loaded.model, sampling)       # refuses masked models
     out = []
     for text, one, row_seed in zip(prompts, schemas, _seeds(seed, len(prompts))):
         started = time.perf_counter()
@@ -384,7 +428,7 @@ def _sampled(prompt: Any, schema: Any, model: Any, tokenizer: Any, max_new_token
 
 
 def stream(prompt: Any, schema: Any = None, model: Any = None, *, tokenizer: Any = None,
-           max_new_tokens: int = 512, sampling: str = "mask", seed: Optional[int] = None,
+           max_new_tokens: Optional[int] = None, sampling: str = "mask", seed: Optional[int] = None,
            jump: Optional[str] = "bytes", chat_template: Union[bool, str] = "auto",
            cancelled: Optional[Callable[[], bool]] = None, **sampling_params: Any) -> Iterator[Any]:
     """As `generate` for one prompt, yielding what is known so far each time it grows.
@@ -400,7 +444,7 @@ def stream(prompt: Any, schema: Any = None, model: Any = None, *, tokenizer: Any
     >>> list(sg.stream("Count: ", {"const": [1, 2]}, model="tiny", jump=None))[-1]
     [1, 2]
     """
-    job = _Job(prompt, schema, model, tokenizer, max_new_tokens, sampling, seed, jump, chat_template,
+    job = _job(prompt, schema, model, tokenizer, max_new_tokens, sampling, seed, jump, chat_template,
                False, cancelled, sampling_params)
     if job.batch:
         raise StructgenError("stream takes one prompt; generate takes several")
@@ -431,11 +475,9 @@ def _stream_json(job: _Job, source: Constraint) -> Iterator[Any]:
         row = rows[0]
         if row.finished:
             continue
-        text = _whole(bytes(row.data[read:]))
+        text = _whole(job.data(row)[read:])
         read += len(text.encode())
-        # whether a number at the end goes on is the matcher's to say
-        may_grow = any(b in b"0123456789.eE+-" for b in row.matcher.expected_bytes())
-        if reader.feed(text, may_grow=may_grow) and reader.value is not MISSING and not reader.complete:
+        if reader.feed(text, may_grow=job.may_grow(row)) and reader.value is not MISSING and not reader.complete:
             yield partial_value(source.adapter, reader.value)
     yield job.value(row, job.text(row))
 

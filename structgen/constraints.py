@@ -7,6 +7,7 @@ compiles (:mod:`structgen.grammar.ir`).  :func:`constraint_of` turns anything
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from typing import Any, Iterable, Mapping, Optional, Union
@@ -163,9 +164,25 @@ class JsonSchema(Constraint):
                                 numbers=numbers, escapes=escapes, format=format)
         self.registry = registry
         self.lenient = lenient
+        self._extra_given = extra is not None
         self._lower = lower
         self._grammar: Optional[JsonGrammar] = self._lowered()
         self._first: Optional[JsonGrammar] = self._grammar
+
+    def closed(self) -> "JsonSchema":
+        """The same without undeclared keys, unless `extra` was given; for canvases.
+
+        Examples
+        --------
+        >>> JsonSchema({"type": "object"}).closed().options.extra
+        'closed'
+        """
+        if self._extra_given:
+            return self
+        other = copy.copy(self)
+        other.options = self.options._replace(extra="closed")
+        other._grammar = other._first = other._lowered()
+        return other
 
     def _lowered(self) -> JsonGrammar:
         grammar = self._lower(self.schema, self.options, registry=self.registry, lenient=self.lenient)

@@ -190,17 +190,27 @@ def generate(
     regex: RegexOption = None, ecma: EcmaOption = False, choice: ChoiceOption = None,
     model: Annotated[str, typer.Option(
         "--model", "-m", metavar="MODEL",
-        help="A folder in Hugging Face format, a hub id, embedded, or tiny (random weights).")] = "embedded",
+        help="A folder in Hugging Face format, a hub id, embedded, embedded-diffusion, or tiny (random weights).")] =
+        "embedded",
     prompt: Annotated[str, typer.Option("--prompt", "-p", metavar="TEXT", help="The prompt; - reads it from standard "
                                                                                "input.")] = "",
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many outputs.")] = 1,
     seed: Annotated[Optional[int], typer.Option("--seed", help="Makes sampling repeatable.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(
-        "--max-new-tokens", min=1, help="Token budget; the output is complete within it.")] = 256,
+    max_new_tokens: Annotated[Optional[int], typer.Option(
+        "--max-new-tokens", min=1, help="Token budget; the output is complete within it. For masked models the slots "
+                                        "of the canvas. [default: 256; masked models 64]", show_default=False)] = None,
     temperature: Annotated[Optional[float], typer.Option("--temperature", help="Sample with this temperature.")] = None,
     top_k: Annotated[Optional[int], typer.Option("--top-k", help="Sample from the best K tokens.")] = None,
     top_p: Annotated[Optional[float], typer.Option("--top-p", help="Sample from the top of the distribution.")] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print the value as it grows, a line a change.")] = False,
+    steps: Annotated[Optional[int], typer.Option("--steps", min=1, help="Masked models: forward passes.")] = None,
+    block_length: Annotated[Optional[int], typer.Option(
+        "--block-length", min=1, help="Masked models: slots of a block, filled one after the other.")] = None,
+    commit: Annotated[Optional[str], typer.Option(
+        "--commit", metavar="RULE",
+        help="Masked models: which slots of a step stay: low_confidence, entropy, random or threshold.")] = None,
+    trace: Annotated[Optional[str], typer.Option(
+        "--trace", metavar="FILE", help="Masked models: draw the canvas step by step (SVG).")] = None,
     order: OrderOption = None, extra: ExtraOption = None, whitespace: WhitespaceOption = None,
     numbers: NumbersOption = None, escapes: EscapesOption = None, format: FormatOption = None,
     no_format: NoFormatOption = None, lenient: LenientOption = False,
@@ -211,7 +221,8 @@ def generate(
     from .generate import run
 
     run(schema, regex, ecma, choice, model, prompt, n, seed, max_new_tokens,
-        {"temperature": temperature, "top_k": top_k, "top_p": top_p}, stream,
+        {"temperature": temperature, "top_k": top_k, "top_p": top_p},
+        {"steps": steps, "block_length": block_length, "commit": commit}, stream, trace,
         _options(order, extra, whitespace, numbers, escapes, format, no_format, lenient))
 
 

@@ -4,30 +4,42 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any, Optional
 
-from .common import UsageError, out, out_json, progress, settings
+from .common import InputError, UsageError, out, out_json, progress, settings
 from .inputs import constraint, quiet_libraries, read_text
 
 __all__ = ["run"]
 
 
 def run(schema: Optional[str], regex: Optional[str], ecma: bool, choice: Optional[list[str]], model: str, prompt: str,
-        n: int, seed: Optional[int], max_new_tokens: int, sampling: dict[str, Any], stream: bool,
-        options: dict[str, Any]) -> None:
+        n: int, seed: Optional[int], max_new_tokens: Optional[int], sampling: dict[str, Any], masked: dict[str, Any],
+        stream: bool, trace: Optional[str], options: dict[str, Any]) -> None:
     """Generate `n` outputs; each has the seed of the one before it plus one."""
     import structgen as sg
+    from structgen.models import fills_slots
 
     if prompt == "-" and schema == "-":
         raise UsageError("standard input can be read only once")
     if stream and n > 1:
         raise UsageError("--stream shows one output; leave out --n")
+    if trace is not None and (stream or n > 1):
+        raise UsageError("--trace draws one output; leave out --stream and --n")
     target = constraint(schema, regex, choice, options, ecma)      # a bad schema is known before the model is loaded
     text = read_text("-", "prompt") if prompt == "-" else prompt
     arguments = {name: value for name, value in sampling.items() if value is not None}
     quiet_libraries()
     with progress("loading the model"):
         loaded = sg.load(model)
+    fills = fills_slots(loaded.model)
+    given = {name: value for name, value in {**masked, "trace": trace}.items() if value is not None}
+    if given and not fills:
+        raise UsageError(f"--{next(iter(given)).replace('_', '-')} is for masked models, which {model} is not",
+                         hint="embedded-diffusion is one")
+    arguments |= {name: value for name, value in given.items() if name != "trace"}
+    if max_new_tokens is None and not fills:
+        max_new_tokens = 256
     arguments |= {"schema": target, "model": loaded, "max_new_tokens": max_new_tokens}
     if n > 1 and not any(name in arguments for name in ("temperature", "top_k", "top_p")):
         arguments["temperature"] = 1.0      # n times the same greedy text would be no use
@@ -37,7 +49,16 @@ def run(schema: Optional[str], regex: Optional[str], ecma: bool, choice: Optiona
     for i in range(n):
         with progress(f"generating {i + 1} of {n}"):
             result = sg.generate(text, seed=None if seed is None else seed + i, return_result=True, **arguments)
+        if trace is not None:
+            _draw(result, trace, model)
         _print(result)
+
+
+def _draw(result: Any, path: str, model: str) -> None:
+    try:
+        Path(path).write_text(result.trace.svg(f"{model}: {result.text}"), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write the picture {path!r}: {error.strerror or error}") from None
 
 
 def _print(result: Any) -> None:

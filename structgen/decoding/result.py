@@ -34,7 +34,7 @@ class Result:
     timings : dict
         Seconds: ``forward`` (model), ``constraint`` (masks and matcher),
         ``sample``, ``total``; and ``forwards``, the number of forward passes the
-        row took part in.
+        row took part in. Of masked models ``steps``, and no ``sample``.
     forced_tokens : list of int
         Positions in `tokens` of tokens appended without a forward pass of their
         own.
@@ -44,6 +44,8 @@ class Result:
         The budget in force.
     prompt_text : str
         The prompt as the model saw it, chat template included.
+    trace : Trace or None
+        Of masked models: what each step committed (``trace.svg()`` draws it).
     """
 
     value: Any
@@ -57,3 +59,4 @@ class Result:
     prompt_tokens: int = 0
     max_new_tokens: int = 0
     prompt_text: str = ""
+    trace: Optional[Any] = None

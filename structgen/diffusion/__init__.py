@@ -2,7 +2,9 @@
 
 ``byte_dfa`` is the constraint as a byte automaton, ``token_automaton`` the same
 over token classes, ``reduction`` brings a model's scores down to those,
-``canvas`` is what users hold.
+``canvas`` is what users hold.  ``decoding`` is the loop of masked models (``commit``
+its rules, ``scoring`` the calls of the model), ``generating`` what ``sg.generate``
+hands over to, ``trace`` the picture.
 """
 
 from .canvas import Canvas, Joint

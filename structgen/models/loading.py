@@ -10,7 +10,7 @@ from typing import Any, Iterator
 
 from ..errors import ModelError
 
-__all__ = ["LoadedModel", "EMBEDDED", "load", "as_loaded", "embedded_folder", "is_masked_model"]
+__all__ = ["LoadedModel", "EMBEDDED", "load", "as_loaded", "embedded_folder", "is_masked_model", "fills_slots"]
 
 # models that come as package data, each a folder under structgen/models/data
 EMBEDDED = ("embedded", "embedded-diffusion")
@@ -149,6 +149,17 @@ def is_masked_model(model: Any) -> bool:
     """
     architectures = getattr(getattr(model, "config", model), "architectures", None) or [type(model).__name__]
     return any(str(name).endswith("ForMaskedLM") for name in architectures)
+
+
+def fills_slots(model: Any) -> bool:
+    """Does a model fill masked slots?  Masked language models, and others whose configuration names a mask token.
+
+    Examples
+    --------
+    >>> fills_slots(load("tiny").model)
+    False
+    """
+    return is_masked_model(model) or isinstance(getattr(getattr(model, "config", None), "mask_token_id", None), int)
 
 
 def _unloadable(what: str, source: str, error: Exception) -> ModelError:

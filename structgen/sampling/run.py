@@ -166,9 +166,12 @@ def _target(model: Any, prompt: Any, constraint: Any, tokenizer: Any, chat_templ
         from ..tokens.vocabulary import Vocabulary
         return model, _compiled(constraint, Vocabulary.load(tokenizer))
     from ..decoding.chat import encode
-    from ..models import as_loaded
+    from ..models import as_loaded, fills_slots
 
     loaded = as_loaded(model, tokenizer)
+    if fills_slots(loaded.model):
+        raise ModelError(f"{loaded.name or type(loaded.model).__name__} is a masked model, which gives no probability "
+                         "to whole texts", hint="sg.generate(..., temperature=1) draws jointly from the law of each step")
     compiled = _compiled(constraint, _vocabulary_of(loaded.model, loaded.tokenizer))
     _, ids = encode(prompt, loaded.tokenizer, chat_template)
     return TransformerScorer(loaded.model, ids), compiled

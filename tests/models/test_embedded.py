@@ -91,9 +91,10 @@ def test_diffusion_has_learned(masked):
     assert sum(valid for _, valid, _ in parsed) >= 2
 
 
-def test_the_diffusion_model_does_not_write_from_left_to_right(masked):
-    with pytest.raises(sg.ModelError, match="masked language model"):
-        sg.generate("A flag:", bool, masked)
+def test_the_diffusion_model_fills_canvases(masked):
+    assert sg.generate("A flag:", bool, masked, max_new_tokens=4) in (True, False)
+    with pytest.raises(sg.ModelError, match="a masked model"):
+        sg.sample(masked, "A flag:", bool)
 
 
 def test_as_a_tokenizer_of_the_command_line():
