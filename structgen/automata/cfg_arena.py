@@ -338,6 +338,16 @@ class CfgArena:
         key = int(self._held[cl.LTAB][lex - cl.PAIR_BASE])
         return key >> 32, key & cl.LOW
 
+    def may_stop(self, d: int) -> bool:
+        """May the text (or, before a special token, a part of it) end with the shadows `d`?"""
+        d &= cl.SHADOWS
+        if d < cl.SET_BASE:
+            return bool(self.program.dend[d])
+        at = cl.DSET_W * (d - cl.SET_BASE)
+        record = self._held[cl.DSETS]
+        off, n = int(record[at + cl.R_AT]), int(record[at + cl.R_N])
+        return bool(self.program.dend[self._held[cl.DPOOL][off:off + n]].all())
+
     def thread_steps(self, thread: int, k: int) -> list[int]:
         """The threads after a byte of class `k`."""
         n = self.op(ck.O_STEP, thread, k)

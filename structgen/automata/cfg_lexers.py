@@ -23,9 +23,12 @@ import numpy as np
 
 from ..errors import GrammarError, LimitError
 from ..grammar.cfg import CfgGrammar, normalise
-from .cfg_program import MAX_CELLS, MAX_RULE, MAX_SYMBOLS, Program, _at, _bits, _bitset
+from .cfg_program import (MAX_CELLS, MAX_RULE, MAX_SYMBOLS, Program, _at, _bits, _bitset, history_of,
+                          terminal_automaton)
 from .lalr import lalr_tables
+from .looking import Watcher, watch_plain
 from .lr import general_tables
+from .races import Races
 from .terminals import automaton_of
 
 __all__ = ["LexerProgram", "MAX_LEXER_STATES"]
@@ -48,12 +51,13 @@ class LexerProgram(Program):
             if terminal.kind not in ("match", "token"):
                 raise GrammarError(f"the terminal {terminal.name} ({terminal.kind}) cannot be used with this lexer",
                                    **_at(grammar, n + t))
-            if terminal.kind == "match" and automaton_of(terminal).n == 0:
+            if terminal.kind == "match" and terminal_automaton(grammar, t).n == 0:
                 empty.append(n + t)
         self.grammar = grammar = normalise(grammar, empty)
         n = len(grammar.nonterminals)
         self.nt = nt = len(grammar.terminals)
-        self.automata = [automaton_of(t) if t.kind == "match" else None for t in grammar.terminals]
+        self.automata = [terminal_automaton(grammar, t) if terminal.kind == "match" else None
+                         for t, terminal in enumerate(grammar.terminals)]
         self.lr = lalr_tables(grammar) if grammar.tables == "lalr" else general_tables(grammar)
         longest = int(self.lr.size.max(initial=0))
         if max(nt, self.lr.nn) > MAX_SYMBOLS or longest > MAX_RULE:
@@ -62,15 +66,19 @@ class LexerProgram(Program):
         self.ignored = [s - n for s in grammar.ignore]
         self.nx = nt + len(self.ignored)
         self._shapes = {}
+        self._fit = {}
         self._order = [s - n for s in grammar.order if self.automata[s - n] is not None]
         self._keywords: dict[int, list[tuple[int, bool]]] = {}
         for r, s, out in grammar.keywords:
             self._keywords.setdefault(r - n, []).append((s - n, out))
-        self._byte_classes()
-        self._lexers()
-        self._tables()
+        if any(isinstance(a, Watcher) for a in self.automata):
+            self._looking()
+        else:
+            self._byte_classes()
+            self._lexers()
+            self._tables()
+            self._plain()
         self.look = self._looks()
-        self._plain()
         self.loop = self._loops()
         self.safe = self._is_safe()
 
@@ -99,6 +107,28 @@ class LexerProgram(Program):
             key = tuple([t for t in everything if t in have])
             self.kappa[s] = number.setdefault(key, len(number))
         return list(number)
+
+    def _looking(self) -> None:
+        """All lexers and their tables where terminals look around."""
+        watchers: list[Optional[Watcher]] = [None if a is None else a if isinstance(a, Watcher) else watch_plain(a)
+                                             for a in self.automata]
+        history = history_of(watchers)
+        spelled = {s: automaton_of(self.grammar.terminals[s]) for pairs in self._keywords.values() for s, _ in pairs}
+        races = Races(watchers, self._order, {r: [s for s, _ in p] for r, p in self._keywords.items()}, spelled,
+                      {t: self.nt + i for i, t in enumerate(self.ignored)}, history)
+        firsts = []
+        for terminals in self._kappas():
+            running, words = self._competing(terminals)
+            firsts += [[races.start(running, words, h)] for h in range(1 if history is None else history.n)]
+        races.tables(self, firsts, list(range(self.nx)))
+        self.always = _bitset(range(self.nt, self.nx), self.first_words)
+
+    def _competing(self, terminals: "tuple[int, ...]") -> "tuple[list[int], tuple[int, ...]]":
+        """Which of a lexer's terminals run, and the texts that its expressions may turn out to be."""
+        have = set(terminals)
+        gone = {s for r in terminals for s, out in self._keywords.get(r, ()) if out and s in have}
+        words = tuple(dict.fromkeys(s for r in terminals for s, _ in self._keywords.get(r, ()) if s in have))
+        return [t for t in terminals if t not in gone], words
 
     def _lexers(self) -> None:
         """All states of all lexers: their moves, and the lexeme symbol that an end there stands for."""
@@ -132,10 +162,8 @@ class LexerProgram(Program):
 
         self.firsts: list[int] = []
         for terminals in self._kappas():
-            have = set(terminals)
-            gone = {s for r in terminals for s, out in self._keywords.get(r, ()) if out and s in have}
-            words = tuple(dict.fromkeys((s, 0) for r in terminals for s, _ in self._keywords.get(r, ()) if s in have))
-            self.firsts.append(state(tuple([(t, 0) for t in terminals if t not in gone]), words, -1))
+            running_now, spellings = self._competing(terminals)
+            self.firsts.append(state(tuple([(t, 0) for t in running_now]), tuple([(s, 0) for s in spellings]), -1))
         at = 0
         while at < len(order):
             running, words, _ = order[at]
@@ -255,11 +283,14 @@ class LexerProgram(Program):
         def bridged(q: int, kappa: int, b: int) -> bool:
             masks = self._first_masks[kappa]
             return self._fits(q, masks[b]) or any(
-                self._fits(q, masks[i]) and self._fits(int(self.starts[kappa, i]), masks[b])
+                self._fits(q, masks[i]) and all(self._fits(s, masks[b]) for s in self._all(self.starts[kappa, i]))
                 for i in ignored if self.starts[kappa, i] >= 0)
 
+        last = {a for a, states in entered.items() if (lr.actions[sorted(states), nt] != 0).any()}
+        if not self._ends_are_safe(last.__contains__):
+            return False
         for a in text:
-            for q in set(self.starts[:, a].tolist()) - {-1}:
+            for q in self.starts_of(a):
                 if self._fits(q, 0):
                     continue
                 for t in entered.get(a, ()):
@@ -269,11 +300,13 @@ class LexerProgram(Program):
         for s in range(lr.ns):
             kappa = int(self.kappa[s])
             for i in ignored:
-                q = int(self.starts[kappa, i])
-                if q >= 0 and not self._fits(q, 0):
-                    for b in np.flatnonzero(have[s]).tolist():
-                        if self.automata[b] is not None and not bridged(q, kappa, b):
-                            return False
+                for q in self._all(self.starts[kappa, i]):
+                    if not self._fits(q, 0):
+                        for b in np.flatnonzero(have[s]).tolist():
+                            if self.automata[b] is not None and not bridged(q, kappa, b):
+                                return False
         return True
 
-
+    def _all(self, start: int) -> "list[int]":
+        """A lexeme's start for every class of the text before."""
+        return [] if start < 0 else [int(start)] if self.nh == 1 else self._split_starts[int(start)]

@@ -18,14 +18,16 @@ Costs: 5 ms for a grammar of 60 terminals and 400 LR states.
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 
 from ..errors import GrammarError, LimitError
 from ..grammar.cfg import CfgGrammar, normalise
 from .cfg_layout import GROUPS
+from .looking import History, Watcher, looks_around, watch, watch_plain
 from .lr import Tables, general_tables
+from .races import Races
 from .terminals import Automaton, automaton_of
 
 __all__ = ["Program"]
@@ -35,6 +37,8 @@ _I32, _I64 = np.int32, np.int64
 MAX_CELLS = 1 << 27
 #: Most rules or terminals, and symbols of one alternative, that the kernels have room for.
 MAX_SYMBOLS, MAX_RULE = 16_000, 2_000
+#: Most classes of preceding text that look-behind may tell apart.
+MAX_HISTORY = 31
 
 
 class Program:
@@ -64,11 +68,11 @@ class Program:
             if terminal.kind == "token":
                 automata.append(None)
                 continue
-            a = automaton_of(terminal)
+            a = terminal_automaton(grammar, t)
             automata.append(a)
             if a.n == 0:
                 empty.append(n + t)
-            elif a.end[0] and grammar.lexing == "scannerless":
+            elif grammar.lexing == "scannerless" and a.end[0]:
                 null.add(n + t)
         made = {id(t): (a, n + i in null) for i, (t, a) in enumerate(zip(grammar.terminals, automata))}
         self.grammar = grammar = normalise(grammar, empty)
@@ -85,13 +89,17 @@ class Program:
         munch = grammar.lexing == "dynamic"
         lexemes: list[tuple[Optional[Automaton], bool]] = [(a, munch) for a in automata]
         lexemes += [(automata[t], grammar.lexing != "scannerless") for t in self.ignored]
-        self._layout(lexemes)
-        self._firsts()
-        self.look = self._looks()
         #: LR state -> lexer, lexer -> where its first bytes stand in `first_list`; there is one lexer here
         self.kappa, self.first_at = np.zeros(self.lr.ns + 1, _I32), np.zeros(1, _I64)
         self._shapes: dict[int, Any] = {}
-        self._plain()
+        self._fit: dict[tuple, bool] = {}
+        if any(isinstance(a, Watcher) for a in automata):
+            self._layout_looking(lexemes)
+        else:
+            self._layout(lexemes)
+            self._firsts()
+            self._plain()
+        self.look = self._looks()
         self.loop = self._loops()
         self.safe = self._is_safe()
 
@@ -148,6 +156,18 @@ class Program:
         #: what becomes of the shadow left by an end in a state, over each class of bytes
         self.cut = np.where(self.shadow[:, None] > 0, self.dtrans[self.shadow], 0).astype(_I32)
 
+    def _layout_looking(self, lexemes: "list[tuple[Any, bool]]") -> None:
+        """The same where terminals look around."""
+        watchers: list[Optional[Watcher]] = [
+            None if a is None else a if isinstance(a, Watcher) else watch_plain(a, munch) for a, munch in lexemes]
+        history = history_of(watchers)
+        races = Races(watchers, range(self.nx), {}, {}, {}, history)
+        firsts = [[-1 if w is None else races.start([x], (), h) for x, w in enumerate(watchers)]
+                  for h in range(1 if history is None else history.n)]
+        races.tables(self, firsts, list(range(self.nx)))
+        self.first_classes = self._first_masks[0]
+        self.always = _bitset(range(self.nt, self.nx), self.first_words)
+
     def _firsts(self) -> None:
         """What may start a lexeme, by the class of its first byte."""
         nx, ncls = self.nx, self.ncls
@@ -203,12 +223,14 @@ class Program:
         used = {s - self.lr.nn for _, rhs in self.lr.rules for s in rhs}
 
         def fits(a: int, b: Optional[int]) -> bool:
-            key = (int(self.start[a]), 0 if b is None else self.first_classes[b])
+            key = (a, 0 if b is None else self.first_classes[b])
             found = known.get(key)
             if found is None:
-                found = known[key] = self._fits(*key)
+                found = known[key] = all(self._fits(q, key[1]) for q in self.starts_of(a))
             return found
 
+        if not self._ends_are_safe(lambda a: after[a] >> nt & 1 != 0):
+            return False
         for a in range(nx):
             if self.start[a] < 0 or fits(a, None):
                 continue
@@ -221,19 +243,64 @@ class Program:
 
     def starts_of(self, x: int) -> list[int]:
         """The states in which lexeme symbol `x` starts, one for each lexer."""
-        return [q for q in self.start[x::self.nx].tolist() if q >= 0]
+        starts = [q for q in self.start[x::self.nx].tolist() if q >= 0]
+        if self.nh == 1:
+            return starts
+        return sorted({s for q in starts for s in self._split_starts[q]})
+
+    def _ends_are_safe(self, last: "Callable[[int], bool]") -> bool:
+        """Is nothing asked of the end of the text, and of the beginning, that could fail?"""
+        if self.nh > 1:
+            # behind the beginning (and special tokens) comes what the look-behind of each terminal allows there
+            if any(t.kind == "token" for t in self.grammar.terminals):
+                return False
+            for masks in self._first_masks:
+                if any(any(m) and not m[0] for m in masks):
+                    return False
+        if self.dend.all():
+            return True
+        stops = (self.end == 1) & (self.dend[self.shadow] != 0)
+        for a in range(self.nx):
+            if a >= self.nt or last(a):
+                for q in self.starts_of(a):
+                    if not self._reach(q, stops):
+                        return False
+        return True
+
+    def _reach(self, q: int, good: np.ndarray) -> bool:
+        """Does every state of the automaton at `q` lead to a good one?"""
+        states, into, _ = self._shape(q)
+        done = {s for s in states if good[s]}
+        todo = list(done)
+        while todo:
+            for s in into.get(todo.pop(), ()):
+                if s not in done:
+                    done.add(s)
+                    todo.append(s)
+        return len(done) == len(states)
 
     def states_of(self, q: int) -> list[int]:
         """The lexeme states of the terminal that starts at `q`, but for the start itself where nothing leads back."""
         states, into, _ = self._shape(q)
         return [s for s in states if s != q or q in into]
 
-    def _fits(self, q: int, classes: int) -> bool:
-        """From every state of the automaton at `q`, can it end so that a first byte in `classes` settles it?"""
+    def _fits(self, q: int, classes: "int | tuple[int, ...]") -> bool:
+        """From every state of the automaton at `q`, can it end so that a first byte in `classes` settles it?
+
+        `classes` is one set of them, or one for each class of the text before.
+        """
+        known = self._fit.get((q, classes))
+        if known is None:
+            known = self._fit[q, classes] = self._fits_new(q, classes)
+        return known
+
+    def _fits_new(self, q: int, classes: "int | tuple[int, ...]") -> bool:
         states, into, open_ = self._shape(q)
-        good = {s for s in states if self.end[s] and not self.shadow[s]}
+        masks = classes if isinstance(classes, tuple) else (classes,) * self.nh
+        good = {s for s in states if self.end[s] == 1 and not self.shadow[s]
+                and (self.nh == 1 or masks[self.history[s] >> 26])}
         for s, settled in open_:
-            if settled & classes:
+            if settled & masks[self.history[s] >> 26]:
                 good.add(s)
         if len(good) == len(states):
             return True
@@ -258,7 +325,7 @@ class Program:
                             seen.add(t)
                             states.append(t)
             open_ = [(s, sum(1 << k for k in np.flatnonzero(self.dtrans[self.shadow[s]] == 0).tolist()))
-                     for s in states if self.end[s] and self.shadow[s]]
+                     for s in states if self.end[s] == 1 and self.shadow[s]]
             found = self._shapes[q] = states, into, open_
         return found
 
@@ -282,3 +349,31 @@ def _bitset(items: Any, words: int) -> np.ndarray:
 def _at(grammar: CfgGrammar, symbol: int) -> dict[str, Any]:
     place = grammar.place(symbol)
     return {"line": place.line, "column": place.column}
+
+
+def terminal_automaton(grammar: CfgGrammar, t: int) -> "Automaton | Watcher":
+    """The automaton of terminal number `t`; errors say where it is defined."""
+    terminal, at = grammar.terminals[t], _at(grammar, len(grammar.nonterminals) + t)
+    try:
+        if terminal.match is None or not looks_around(terminal.match):
+            return automaton_of(terminal)
+        found = watch(terminal.match, terminal.name)
+    except GrammarError as err:
+        raise GrammarError(err.message, hint=err.hint, **at) from None
+    if isinstance(found, Watcher) and grammar.lexing == "dynamic_complete" and \
+            any(len(grammar.nonterminals) + t in rule.rhs for rule in grammar.rules):
+        raise GrammarError(f"the terminal {terminal.name} looks at the text around it, which lexer=\"dynamic_complete\" "
+                           "does not support", hint='lexer="dynamic" does', **at)
+    return found
+
+
+def history_of(watchers: "list[Optional[Watcher]]") -> Optional[History]:
+    """What lexemes must know of the text before them; None for nothing."""
+    crossing = list({id(w): w for w in watchers if w is not None and w.tables}.values())
+    if not crossing:
+        return None
+    history = History(crossing)
+    if history.n > MAX_HISTORY:
+        raise LimitError(f"the look-behinds of the grammar tell {history.n} kinds of preceding text apart",
+                         place="look-behind", limit=MAX_HISTORY, hint="look-behinds at the start of terminals")
+    return history

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .cfg_arena import CfgArena
     from .cfg_program import Program
 
-__all__ = ["Costs", "completable", "shortest"]
+__all__ = ["Costs", "completable", "shortest", "special_mark", "split_specials"]
 
 #: Longest text that is ever written down.
 MAX_TEXT = 1 << 20
@@ -55,6 +55,10 @@ class Costs:
             self.distance = new
         self._states: dict[int, Text] = {}
         terminals = [min([self._beginning(q) for q in p.starts_of(a)], default=_NONE) for a in range(p.nt)]
+        for a, terminal in enumerate(p.grammar.terminals):
+            if terminal.kind == "token":
+                text = special_mark(a)
+                terminals[a] = len(text), text
         self.symbols: list[Text] = [_NONE] * p.lr.nn + terminals
         self._rules(p.lr.rules, p.lr.nn)
         #: LR state -> edges (text, states to pop below the top, nonterminal); nonterminal -1 for the end
@@ -165,6 +169,7 @@ class Search:
         if costs is None:
             costs = arena.program.costs = Costs(arena.program)
         self.costs: Costs = costs
+        self.specials = [a for a, t in enumerate(arena.program.grammar.terminals) if t.kind == "token"]
         self._rests: dict[int, int] = {}
         self._tops: dict[tuple[int, int], int] = {}
         self._below: dict[tuple[int, int], int] = {}
@@ -274,6 +279,13 @@ class Search:
                 heappush(heap, (len(text), text, -1))
                 if alive_is_enough:
                     return text
+            if self.specials and (q == 0 or program.end[q] == 1) and arena.may_stop(after):
+                for a in self.specials:
+                    t = arena.op(ck.O_SHIFT, context, a)
+                    bound = self.bound(t) if t > 0 else _NONE[0]
+                    if t not in done and bound < _NONE[0]:
+                        mark = text + special_mark(a)
+                        heappush(heap, (len(mark) + bound, mark, t))
             steps += 1
             if steps > limit:
                 raise LimitError(f"finding how a text can be completed took more than {limit} steps",
@@ -308,3 +320,19 @@ def shortest(arena: "CfgArena", state: int, limit: int = 200_000) -> bytes:
     text = search(arena).best(arena.threads(state), limit)
     assert text is not None
     return text
+
+
+def special_mark(a: int) -> bytes:
+    """What stands for special terminal `a` in a completion: bytes that no text has."""
+    return b"\xff" + a.to_bytes(3, "big")
+
+
+def split_specials(data: bytes) -> "list[bytes | int]":
+    """A completion as texts and special terminals."""
+    out: list[bytes | int] = []
+    while True:
+        at = data.find(b"\xff")
+        if at < 0:
+            return [*out, data]
+        out += [data[:at], int.from_bytes(data[at + 1:at + 4], "big")]
+        data = data[at + 4:]

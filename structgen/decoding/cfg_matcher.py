@@ -15,7 +15,7 @@ from ..automata import cfg_kernels as ck
 from ..automata import cfg_layout as cl
 from ..automata.arena import ArenaFull
 from ..automata.cfg_kernels import cfg_begin, cfg_fill
-from ..automata.cfg_search import shortest
+from ..automata.cfg_search import shortest, split_specials
 from ..errors import LimitError, MatcherError, VocabularyError
 from ..tokens.trie import greedy_tokens
 from .matcher import Matcher, Node, _address_of, _destination, _integer
@@ -174,7 +174,7 @@ class CfgMatcher(Matcher):
         if self._node[5]:
             return b""
         with self._arena.lock:
-            return shortest(self._arena, self._node[0])
+            return _only_text(self._arena, shortest(self._arena, self._node[0]))
 
 
 class CfgClosing:
@@ -189,14 +189,19 @@ class CfgClosing:
         """U of a configuration."""
         found = self._needed.get(state)
         if found is None:
-            data = shortest(self.arena, state)
             trie = self.arena.tables.trie
-            source = np.frombuffer(bytearray(data), np.uint8)
-            out = np.empty(source.size, np.int32)
-            n = greedy_tokens(trie.nodes, trie.token, trie.root_child, source, out) if source.size else 0
-            if n < 0:
-                raise VocabularyError(f"no sequence of tokens spells the shortest completion {data[:40]!r}")
-            found = self._needed[state] = int(n) + 1
+            found = 1
+            for part in split_specials(shortest(self.arena, state)):
+                if isinstance(part, int):
+                    found += 1
+                    continue
+                source = np.frombuffer(bytearray(part), np.uint8)
+                out = np.empty(source.size, np.int32)
+                n = greedy_tokens(trie.nodes, trie.token, trie.root_child, source, out) if source.size else 0
+                if n < 0:
+                    raise VocabularyError(f"no sequence of tokens spells the shortest completion {part[:40]!r}")
+                found += int(n)
+            self._needed[state] = found
         return found
 
     def narrow(self, state: int, left: int, address: int, words: int) -> None:
@@ -222,4 +227,14 @@ class CfgClosing:
 
     def completion(self, state: int, text: bytes = b"") -> bytes:
         """The shortest completion of a state."""
-        return shortest(self.arena, state)
+        return _only_text(self.arena, shortest(self.arena, state))
+
+
+def _only_text(arena: "CfgArena", data: bytes) -> bytes:
+    """A completion that is a text."""
+    for part in split_specials(data):
+        if isinstance(part, int):
+            name = arena.program.grammar.terminals[part].name
+            raise MatcherError(f"every completion has the special token {name}, which is no text", token=None,
+                               hint="accept the token, then ask again")
+    return data
