@@ -58,6 +58,7 @@ class LexerProgram(Program):
         self.nt = nt = len(grammar.terminals)
         self.automata = [terminal_automaton(grammar, t) if terminal.kind == "match" else None
                          for t, terminal in enumerate(grammar.terminals)]
+        self.automata = [a if a is not None and a.n else None for a in self.automata]
         self.lr = lalr_tables(grammar) if grammar.tables == "lalr" else general_tables(grammar)
         longest = int(self.lr.size.max(initial=0))
         if max(nt, self.lr.nn) > MAX_SYMBOLS or longest > MAX_RULE:
@@ -267,7 +268,7 @@ class LexerProgram(Program):
     def _is_safe(self) -> bool:
         """Can every thread without shadows be completed?  Only said where it is plain."""
         lr, nt = self.lr, self.nt
-        if self.grammar.tables == "lalr" and lr.conflicts:
+        if self.grammar.tables == "lalr" and (lr.conflicts or any(r.why != "unreachable" for r in self.grammar.removed)):
             return False                      # what was shifted away may have been the only way to go on
         have = lr.actions[:-1, :nt] != 0
         text = [t for t in range(nt) if self.automata[t] is not None]

@@ -7,12 +7,14 @@ import pytest
 import structgen as sg
 from tests.frontends.lark.test_against_lark import CASES
 from tests.grammars.checks import checker
-from tests.grammars.test_library import FOLDER, GOLDEN
+from tests.grammars.test_library import FOLDER, GOLDEN, NAMES
 from tests.support.real_lark import MODES, LarkOracle, mutations
 
 PIECES = [b"ab", b"if ", b'":', b'{"', b"</", b"><", b"12", b", ", b"()", b"\n ", "é".encode(), b"**", b"[1", b"CC"]
-COMPILED = ["json", "jsonl", "csv", "arith", "iso8601", "email", "uri", "smiles", "xml", "cron"]
-CASES_HERE = [(c, m) for c in CASES for m in ("dynamic", "complete") if m in c.get("modes", MODES)]
+EARLEY = ["json", "jsonl", "csv", "arith", "iso8601", "email", "uri", "smiles", "xml", "cron"]
+SLOW = ("c", "dot", "graphql", "sparql", "sqlite", "xml")
+LIBRARY = [(n, "contextual") for n in NAMES if n != "python"] + [(n, "dynamic") for n in EARLEY]
+CASES_HERE = [(c, m) for c in CASES for m in MODES if m in c.get("modes", MODES) and "postlex" not in c]
 
 
 @pytest.fixture(scope="module")
@@ -59,21 +61,28 @@ def test_lark_cases(case, mode, vocabulary):
         if "no text" in str(err):           # an empty language: Lark builds it, and accepts nothing
             assert not any(oracle.accepts(text) for text in case["texts"] if oracle.error is None)
         else:
-            assert "look-around" in str(err) or oracle.error is not None
+            assert "looks at the text around it" in str(err) or oracle.error is not None
         return
+    except sg.LimitError:
+        return                              # what LALR tables shift away may leave texts that nothing completes
     rng = random.Random(case["name"])
     texts = [*case["texts"], *[m for text in case["texts"] for m in mutations(text, rng, 3)]]
-    texts += [walk(compiled, rng, rng.choice([1, 4, 10])) for _ in range(6)]
-    wrong = [(t, oracle.accepts(t)) for t in dict.fromkeys(texts) if member(compiled, t) != oracle.accepts(t)]
+    try:
+        texts += [walk(compiled, rng, rng.choice([1, 4, 10])) for _ in range(6)]
+        wrong = [(t, oracle.accepts(t)) for t in dict.fromkeys(texts) if member(compiled, t) != oracle.accepts(t)]
+    except sg.LimitError:
+        assert not compiled.program.safe
+        return
     assert not wrong, f"Lark's verdicts: {wrong[:4]}"
 
 
-@pytest.mark.parametrize("name", COMPILED)
-def test_library(name, vocabulary):
+@pytest.mark.parametrize("name, mode", LIBRARY)
+def test_library(name, mode, vocabulary):
     text = (FOLDER / f"{name}.lark").read_text(encoding="utf-8")
-    compiled, oracle, rng = sg.compile(sg.Lark(text), vocabulary), LarkOracle(text, "dynamic"), random.Random(name)
-    check = checker(name)
-    made = [walk(compiled, rng, rng.choice([3, 10, 30])) for _ in range(25)]
+    parser, lexer = MODES[mode]
+    compiled = sg.compile(sg.Lark(text, parser=parser, lexer=lexer), vocabulary)
+    oracle, rng, check = LarkOracle(text, mode), random.Random(name), checker(name)
+    made = [walk(compiled, rng, rng.choice([3, 10, 30])) for _ in range(8 if name in SLOW else 25)]
     for text in made:
         assert oracle.accepts(text), text
         if check is not None:
