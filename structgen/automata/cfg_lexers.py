@@ -268,7 +268,8 @@ class LexerProgram(Program):
     def _is_safe(self) -> bool:
         """Can every thread without shadows be completed?  Only said where it is plain."""
         lr, nt = self.lr, self.nt
-        if self.grammar.tables == "lalr" and (lr.conflicts or any(r.why != "unreachable" for r in self.grammar.removed)):
+        lalr = self.grammar.tables == "lalr"
+        if lalr and (lr.conflicts or any(r.why != "unreachable" for r in self.grammar.removed)):
             return False                      # what was shifted away may have been the only way to go on
         have = lr.actions[:-1, :nt] != 0
         text = [t for t in range(nt) if self.automata[t] is not None]

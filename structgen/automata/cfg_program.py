@@ -362,8 +362,8 @@ def terminal_automaton(grammar: CfgGrammar, t: int) -> "Automaton | Watcher":
         raise GrammarError(err.message, hint=err.hint, **at) from None
     if isinstance(found, Watcher) and grammar.lexing == "dynamic_complete" and \
             any(len(grammar.nonterminals) + t in rule.rhs for rule in grammar.rules):
-        raise GrammarError(f"the terminal {terminal.name} looks at the text around it, which lexer=\"dynamic_complete\" "
-                           "does not support", hint='lexer="dynamic" does', **at)
+        raise GrammarError(f"the terminal {terminal.name} looks at the text around it, which "
+                           "lexer=\"dynamic_complete\" does not support", hint='lexer="dynamic" does', **at)
     return found
 
 
