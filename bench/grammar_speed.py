@@ -1,15 +1,22 @@
 """Masks of context-free grammars: time per token and to the first mask, beside the peers.
 
-    STRUCTGEN_DATA=... python bench/grammar_speed.py [--engines ours,llguidance] [--cases arith,sql]
+    STRUCTGEN_DATA=... python bench/grammar_speed.py [--engines ours,llguidance,glrmask,xgrammar]
+        [--cases arith,sql,clike,json] [--repeat 3] [--cpu] [--slow]
 
-Cases are ``cfgbench/grammars/NAME.lark`` with the texts ``cfgbench/texts/NAME.N.txt``.
-Each engine runs in a fresh process.  Per token: fill the mask and commit the
-token, both as seen from Python.  *Cold* is the first pass after compiling,
-*warm* the least of three more passes, token by token.  *First* is compiling and
-the first mask, *again* the same for a second compilation in the process (what
-a server pays); Lark's own reading of the file is printed apart.  glrmask takes
-minutes to compile clike and xgrammar a second for a mask of sql, so they are
-only run where asked for.  Exit status 1: a bar failed.
+Cases are ``cfgbench/grammars/NAME.lark`` with the texts ``cfgbench/texts/NAME.N.txt``,
+without the white space at the end of a text (llguidance takes none there, Lark does).
+Each engine runs in a fresh process, `--repeat` times; what is printed are medians.
+Per token: fill the mask and commit the token, both as seen from Python.  *Cold* is
+the first pass after compiling, *warm* the least of three more passes, token by token.
+*First* is compiling and the first mask in a process that has answered a trivial grammar,
+tokenizer tables stored; *nothing* the same for a vocabulary of which only the tokens
+are known; *saved* is loading a file of ``Compiled.save`` and the first mask; *read* is
+Lark's own reading of the file, in none of them.
+
+glrmask takes minutes to compile clike: only run with ``--slow``.  A pass of a peer ends
+after `--patience` seconds (xgrammar takes up to a second for a mask of sql).  ``--cpu``
+counts processor time of the thread instead of wall time, for machines that do other
+work as well.  Exit status 1: a bar failed.
 """
 
 from __future__ import annotations
@@ -17,24 +24,29 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import benchdata
 import numpy as np
 from peers import GlrMask, LLGuidance, XGrammar
 
 CASES = ("arith", "sql", "clike", "json")
-#: Our mean over llguidance's, cold and warm; milliseconds to the first mask with stored tokenizer tables.
+#: Our mean over llguidance's, cold and warm; ours over glrmask's, warm.
 BARS = {"arith": 1 / 20, "sql": 1 / 20, "clike": 1 / 20, "json": 1 / 2}
-FIRST_MS = 40.0
+GLRMASK = 1.5
+#: Milliseconds to the first mask: with stored tokenizer tables, from a saved file, from nothing.
+FIRST_MS, SAVED_MS, NOTHING_MS = 40.0, 10.0, 100.0
 
 
 def _case(name: str) -> tuple[str, str]:
     folder = benchdata._root() / "cfgbench"
     return ((folder / "grammars" / f"{name}.lark").read_text(encoding="utf-8"),
-            (folder / "texts" / f"{name}.1.txt").read_text(encoding="utf-8"))
+            (folder / "texts" / f"{name}.1.txt").read_text(encoding="utf-8").rstrip())
 
 
 class _Ours:
@@ -98,27 +110,26 @@ class _Glr(GlrMask):
 ENGINES = {"ours": _Ours, "llguidance": _LL, "glrmask": _Glr, "xgrammar": _X}
 
 
-def measure(engine: str, case: str, limit: int) -> dict:
+def measure(engine: str, case: str, args: argparse.Namespace) -> dict:
     """Figures of one engine on one case, in microseconds and milliseconds."""
+    clock = time.thread_time if args.cpu else time.perf_counter
+    start_clock = time.process_time if args.cpu else time.perf_counter
     made = ENGINES[engine]()
     text, sample = _case(case)
-    tokens = benchdata.encoder().encode(sample, add_special_tokens=False).ids[:limit]
-    clock = time.perf_counter
+    tokens = benchdata.encoder().encode(sample, add_special_tokens=False).ids[:args.limit]
     out: dict = {"tokens": len(tokens)}
-    for which in ("first", "again"):
-        a = clock()
-        grammar = made.read(text)
-        b = clock()
-        compiled = made.compile(grammar)
-        made.start(compiled).fill()
-        out[which], out["read"] = (clock() - b) * 1e3, (b - a) * 1e3
-        if engine in ("glrmask", "xgrammar"):
-            break
+    a = start_clock()
+    grammar = made.read(text)
+    b = start_clock()
+    compiled = made.compile(grammar)
+    made.start(compiled).fill()
+    out["first"], out["read"] = (start_clock() - b) * 1e3, (b - a) * 1e3
     passes, refused = [], 0
     gc.disable()
     for _ in range(4):
         run = made.start(compiled)
-        times = []
+        times: list[float] = []
+        begun = time.perf_counter()
         for t in tokens:
             a = clock()
             run.fill()
@@ -127,62 +138,143 @@ def measure(engine: str, case: str, limit: int) -> dict:
             c = clock()
             ok = run.commit(t)
             times.append((b - a + clock() - c) * 1e6)
-            if ok is False:
+            if ok is False or engine != "ours" and time.perf_counter() - begun > args.patience:
                 break
         passes.append(times)
-        if engine == "xgrammar":
+        if sum(times) > 1e6 * args.patience / 2:
             break
     # a peer may narrow masks to canonical tokens, or read another language from the file
     if refused and engine == "ours" or len(passes[0]) < 2:
         raise ValueError(f"{refused} tokens of the text are not in the masks")
     out.update(refused=refused // len(passes), seen=len(passes[0]))
-    cold, warm = np.array(passes[0]), np.array(passes[1:] or passes).min(0)
+    shortest = min(map(len, passes))
+    cold, warm = np.array(passes[0]), np.array([p[:shortest] for p in passes[1:] or passes]).min(0)
     out.update(cold=float(cold.mean()), cold_p50=float(np.median(cold)), warm=float(warm.mean()),
                warm_p50=float(np.median(warm)), warm_max=float(warm.max()))
     return out
 
 
+def measure_nothing(case: str, args: argparse.Namespace) -> dict:
+    """Milliseconds from tokens and a grammar that Lark has read to the first mask."""
+    import structgen as sg
+
+    clock = time.process_time if args.cpu else time.perf_counter
+    made = _Ours()
+    tokens, _, eos = benchdata.token_bytes()
+    made.vocabulary = sg.Vocabulary.from_tokens(tokens, eos_ids=[eos])
+    grammar = made.read(_case(case)[0])
+    a = clock()
+    made.start(made.compile(grammar)).fill()
+    return {"nothing": (clock() - a) * 1e3}
+
+
+def save(case: str, path: str) -> None:
+    """Write the compiled case to a file."""
+    import structgen as sg
+
+    sg.compile(sg.Lark(_case(case)[0]), benchdata.tokenizer_dir()).save(path)
+
+
+def measure_saved(path: str, args: argparse.Namespace) -> dict:
+    """Milliseconds from a saved file to the first mask."""
+    import structgen as sg
+
+    clock = time.process_time if args.cpu else time.perf_counter
+    made = _Ours()
+    a = clock()
+    made.start(sg.load_compiled(path, made.vocabulary)).fill()
+    return {"saved": (clock() - a) * 1e3}
+
+
+def _child(args: argparse.Namespace, *one: str) -> dict:
+    """The figures of fresh processes: medians."""
+    found: list[dict] = []
+    for _ in range(1 if one[0] in ("glrmask", "xgrammar", "save") else args.repeat):
+        options = ["--limit", str(args.limit), "--patience", str(args.patience)] + ["--cpu"] * args.cpu
+        done = subprocess.run([sys.executable, __file__, *options, "--one", *one], capture_output=True, text=True,
+                              check=False)
+        lines = done.stdout.strip().splitlines()
+        found.append(json.loads(lines[-1]) if lines else {"error": done.stderr.strip()[-90:]})
+        if "error" in found[-1]:
+            return found[-1]
+    return {key: statistics.median(f[key] for f in found) for key in found[0]}
+
+
+def _run_one(args: argparse.Namespace) -> dict:
+    what, case = args.one[:2]
+    try:
+        if what == "nothing":
+            return measure_nothing(case, args)
+        if what == "save":
+            save(case, args.one[2])
+            return {"saved": 0}
+        if what == "saved":
+            return measure_saved(args.one[2], args)
+        return measure(what, case, args)
+    except ValueError as error:
+        return {"error": str(error).splitlines()[0][:100]}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--engines", default="ours,llguidance")
+    parser.add_argument("--engines", default="ours,llguidance,glrmask,xgrammar")
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--limit", type=int, default=10_000, help="tokens of each text")
-    parser.add_argument("--one", nargs=2, metavar=("ENGINE", "CASE"), help=argparse.SUPPRESS)
+    parser.add_argument("--repeat", type=int, default=3, help="processes of each engine, of which medians are taken")
+    parser.add_argument("--patience", type=float, default=6.0, help="seconds that a peer may take for a text")
+    parser.add_argument("--cpu", action="store_true", help="processor time instead of wall time")
+    parser.add_argument("--slow", action="store_true", help="glrmask on clike too, which takes minutes")
+    parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        try:
-            print(json.dumps(measure(*args.one, args.limit)))
-        except ValueError as error:
-            print(json.dumps({"error": str(error).splitlines()[0][:100]}))
+        print(json.dumps(_run_one(args)))
         return 0
     failed = False
-    print(f"{'case':6} {'engine':11} {'read ms':>8} {'first ms':>9} {'again ms':>9} {'cold us':>9} {'p50':>7} "
-          f"{'warm us':>9} {'p50':>7} {'max':>8}")
+    print(f"{'case':6} {'engine':11} {'read ms':>8} {'first ms':>9} {'cold us':>9} {'p50':>7} "
+          f"{'warm us':>9} {'p50':>7} {'max':>8}  tokens")
     for case in args.cases.split(","):
         figures = {}
         for engine in args.engines.split(","):
-            done = subprocess.run([sys.executable, __file__, "--limit", str(args.limit), "--one", engine, case],
-                                  capture_output=True, text=True, check=False)
-            lines = done.stdout.strip().splitlines()
-            f = json.loads(lines[-1]) if lines else {"error": done.stderr.strip()[-80:]}
+            if engine == "glrmask" and case == "clike" and not args.slow:
+                print(f"{case:6} {engine:11} compiles for minutes; run with --slow")
+                continue
+            f = _child(args, engine, case)
             if "error" in f:
                 print(f"{case:6} {engine:11} {f['error']}")
                 failed |= engine == "ours"
                 continue
             figures[engine] = f
-            print(f"{case:6} {engine:11} {f['read']:8.2f} {f['first']:9.2f} {f.get('again', 0):9.2f} {f['cold']:9.1f} "
-                  f"{f['cold_p50']:7.1f} {f['warm']:9.2f} {f['warm_p50']:7.2f} {f['warm_max']:8.1f}", flush=True)
+            print(f"{case:6} {engine:11} {f['read']:8.2f} {f['first']:9.2f} {f['cold']:9.1f} {f['cold_p50']:7.1f} "
+                  f"{f['warm']:9.2f} {f['warm_p50']:7.2f} {f['warm_max']:8.1f}  {f['seen']:.0f} of {f['tokens']:.0f}",
+                  flush=True)
         if "ours" not in figures:
             continue
         ours = figures["ours"]
-        parts = [("first mask", ours["again"] / FIRST_MS)]
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / "case.sgc")
+            for more in (_child(args, "nothing", case), _child(args, "save", case, path),
+                         _child(args, "saved", case, path)):
+                if "error" in more:
+                    print(f"       {more['error']}")
+                    failed = True
+                ours.update(more)
+        shown = [(f"first mask {ours['first']:.1f} ms (at most {FIRST_MS:.0f})", ours["first"] / FIRST_MS)]
+        if "saved" in ours:
+            shown.append((f"from a saved file {ours['saved']:.1f} ms (at most {SAVED_MS:.0f})",
+                          ours["saved"] / SAVED_MS))
+        if "nothing" in ours:
+            shown.append((f"from nothing {ours['nothing']:.1f} ms (at most {NOTHING_MS:.0f})",
+                          ours["nothing"] / NOTHING_MS))
         if "llguidance" in figures:
             for key in ("cold", "warm"):
-                parts.append((key, ours[key] / (figures["llguidance"][key] * BARS[case])))
+                times = figures["llguidance"][key] / ours[key]
+                shown.append((f"{key} 1/{times:.1f} of llguidance's (at most 1/{1 / BARS[case]:.0f})",
+                              1 / times / BARS[case]))
         if "glrmask" in figures:
-            parts.append(("warm beside glrmask's", ours["warm"] / (1.5 * figures["glrmask"]["warm"])))
-        for what, share in parts:
-            print(f"       {what}: {share:.2f} of the bar{'' if share <= 1 else '  FAILED'}")
+            times = ours["warm"] / figures["glrmask"]["warm"]
+            shown.append((f"warm {times:.2f} of glrmask's (at most {GLRMASK})", times / GLRMASK))
+        for what, share in shown:
+            print(f"       {'ok    ' if share <= 1 else 'FAILED'} {what}")
             failed |= share > 1
     return int(failed)
 

@@ -55,6 +55,8 @@ class Automaton:
         return len(self.end)
 
 
+#: characters outside ASCII that are letters of ASCII in another case (a test looks at all of Unicode)
+_CASED = "\u0130\u0131\u017f\u212a"
 _EMPTY = Automaton(np.zeros((0, 256), np.int32), np.zeros(0, bool))
 
 
@@ -65,6 +67,31 @@ def _literal(data: bytes) -> Automaton:
     end = np.zeros(n, bool)
     end[-1] = True
     return Automaton(trans, end)
+
+
+def _any_case(text: str, flags: int) -> Automaton:
+    """The automaton of an ASCII text whose letters match in any case, as `re` has it."""
+    rows, end = [np.full(256, -1, np.int32)], 0
+    for letter in text:
+        pattern = re.compile(re.escape(letter), flags)
+        spellings = [c.encode() for c in {letter.lower(), letter.upper(), *_CASED} if pattern.match(c)]
+        after: dict[bytes, int] = {b"": end}
+        fresh = len(rows)
+        # one path for each spelling, as a trie; all of them end in the next state
+        for spelled in sorted(spellings):
+            for i in range(1, len(spelled)):
+                if spelled[:i] not in after:
+                    after[spelled[:i]] = fresh
+                    rows.append(np.full(256, -1, np.int32))
+                    rows[after[spelled[:i - 1]]][spelled[i - 1]] = fresh
+                    fresh += 1
+        rows.append(np.full(256, -1, np.int32))
+        for spelled in spellings:
+            rows[after[spelled[:-1]]][spelled[-1]] = fresh
+        end = fresh
+    ends = np.zeros(len(rows), bool)
+    ends[end] = True
+    return Automaton(np.array(rows), ends)
 
 
 class _Nodes:
@@ -199,7 +226,9 @@ def _trim(trans: np.ndarray, end: np.ndarray) -> Automaton:
     if not alive.size or not alive[0]:
         return _EMPTY
     trans = np.where((trans >= 0) & alive[trans], trans, -1)
-    _, where = np.unique(trans, axis=1, return_inverse=True)
+    # equal columns by weighted sums, which is many times faster than comparing them
+    sums = ((trans + 2) * np.random.default_rng(7).integers(1, 2**61, len(trans), dtype=np.int64)[:, None]).sum(0)
+    _, where = np.unique(sums, return_inverse=True)
     where = where.reshape(-1)
     reps = np.zeros(int(where.max()) + 1, np.int64)
     reps[where] = np.arange(256)
@@ -248,6 +277,9 @@ def match_automaton(match: Match, name: str = "the terminal") -> Automaton:
     """
     if match.literal is not None and not match.flags and match.source == re.escape(match.literal):
         return _literal(match.literal.encode())
+    if match.literal is not None and match.literal.isascii() and not match.flags & ~re.ASCII \
+            and match.source == f"(?i:{re.escape(match.literal)})":
+        return _any_case(match.literal, match.flags | re.IGNORECASE)
     nfa = _Nodes(name)
     start = nfa.enter(match.tree(), 0)
     return _determinise(nfa, start)

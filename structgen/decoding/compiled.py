@@ -47,7 +47,8 @@ class Compiled:
         self.vocabulary = vocabulary
         self.source = source
         self.max_bytes = max_bytes
-        self._tables: TokenTables = token_tables(vocabulary)
+        self._cfg = isinstance(grammar, CfgGrammar)
+        self._tables: TokenTables = token_tables(vocabulary, json=not self._cfg)
         self.peek, self.step = self._tables.peek, self._tables.step
         self.kinds = self._tables.kind_list
         self.lengths = self._tables.length_list
@@ -56,7 +57,6 @@ class Compiled:
         #: see `TokenTables.repeating`
         self.repeating = self._tables.repeating if isinstance(grammar, JsonGrammar) else ()
         self._lock = threading.Lock()
-        self._cfg = isinstance(grammar, CfgGrammar)
         if self._cfg:
             from ..automata.cfg_lexers import LexerProgram
             from ..automata.cfg_program import Program

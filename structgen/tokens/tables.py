@@ -199,9 +199,12 @@ def _unknown(*_: int) -> int:
 
 
 class TokenTables:
-    """Grammar-independent tables of one vocabulary (see the module text)."""
+    """Grammar-independent tables of one vocabulary (see the module text).
 
-    def __init__(self, vocabulary: "Vocabulary"):
+    With `json` false only what context-free grammars need, too; `for_json` makes the rest.
+    """
+
+    def __init__(self, vocabulary: "Vocabulary", json: bool = True):
         self.vocabulary = vocabulary
         self.trie: TokenTrie = vocabulary.trie
         self.blob = np.require(vocabulary.blob, np.uint8, "CAW")
@@ -219,15 +222,19 @@ class TokenTables:
         self.arena_layout: Any = None           # see automata/arena.py
         #: nodes of the trie with what occurs below them, see automata/cfg_layout.py
         self.grouped_nodes: Any = None
-        #: tokens in which a key may end and, behind a comma, another one begin: the only ones
-        #: whose place in a mask depends on the text of a key inside them
-        self.repeating = self._repeating()
         self._lock = threading.Lock()
         #: the two kernels of every step (they rely on the GIL: without one, nothing is known and all is asked)
         self.peek, self.step = _unknown, _unknown
         self._free: list[np.ndarray] = []
         self._block = np.zeros(sk.BLOCK_SIZE, np.int64)
-        self._build()
+        self._json = False
+        if not self.blob.size:
+            self.blob = np.zeros(1, np.uint8)
+        self.depth = 4 + int((self.trie.nodes >> 8 & 0xFFFF).max())
+        self.bytes_below = np.empty((len(self.trie), 4), np.int64)
+        _bytes_below(self.trie.nodes, self.bytes_below, np.zeros((self.depth + 2, 4), np.int64))
+        if json:
+            self.for_json()
 
     # ---------------------------------------------------------------- build
     def _repeating(self) -> tuple[int, ...]:
@@ -237,14 +244,15 @@ class TokenTables:
         return tuple(t for t in tokens if self.kind_list[t] == 0
                      and _TWO_KEYS.search(blob, int(self.offsets[t]), int(self.offsets[t + 1])))
 
-    def _build(self) -> None:
-        if not self.blob.size:
-            self.blob = np.zeros(1, np.uint8)
-        self.depth = 4 + int((self.trie.nodes >> 8 & 0xFFFF).max())
+    def for_json(self) -> None:
+        """Make, or read, what only the masks of JSON need."""
+        if self._json:
+            return
+        #: tokens in which a key may end and, behind a comma, another one begin: the only ones
+        #: whose place in a mask depends on the text of a key inside them
+        self.repeating = self._repeating()
         again = np.repeat(np.arange(len(self.trie)), np.diff(self.trie.dup_offsets))
         self.dups = np.stack([self.trie.token[again], self.trie.dup_ids], 1).astype(np.int32)
-        self.bytes_below = np.empty((len(self.trie), 4), np.int64)
-        _bytes_below(self.trie.nodes, self.bytes_below, np.zeros((self.depth + 2, 4), np.int64))
         n = len(self.trie)
         self.child_off = np.zeros(n + 1, np.int32)
         self.child_byte, self.child_node = np.zeros(n, np.uint8), np.zeros(n, np.int32)
@@ -261,6 +269,7 @@ class TokenTables:
         self._length_rows(parts.chars)
         if getattr(sys, "_is_gil_enabled", lambda: True)():
             self.peek, self.step = direct(mk.peek), direct(mk.step)
+        self._json = True
 
     def _tries(self) -> Parts:
         """The structural trie, the suffix trie and the cuts; the rest of the parts still empty."""
@@ -421,13 +430,15 @@ _tables: "weakref.WeakKeyDictionary[Vocabulary, TokenTables]" = weakref.WeakKeyD
 _lock = threading.Lock()
 
 
-def token_tables(vocabulary: "Vocabulary") -> TokenTables:
-    """The tables of `vocabulary`, built once a process."""
+def token_tables(vocabulary: "Vocabulary", json: bool = True) -> TokenTables:
+    """The tables of `vocabulary`, built once a process; those for JSON when they are first asked for."""
     with _lock:
         tables = _tables.get(vocabulary)
         if tables is None:
-            tables = TokenTables(vocabulary)
+            tables = TokenTables(vocabulary, json)
             # the tables hold the arrays, not the vocabulary, or it would live forever
             tables.vocabulary = weakref.proxy(vocabulary)
             _tables[vocabulary] = tables
+        elif json:
+            tables.for_json()
         return tables

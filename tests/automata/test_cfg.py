@@ -306,3 +306,20 @@ def test_masks_are_exact_where_terminals_compete(parser, lexer, seed):
             assert not c.program.safe, lark_text(shape)
         except (AssertionError, MatcherError) as error:
             raise AssertionError(f"{error}\n{lark_text(shape)}") from error
+
+
+def test_keywords_in_any_case_are_what_re_says():
+    import re
+
+    from structgen.automata.terminals import match_automaton
+    from structgen.grammar.cfg import Match
+
+    for flags in (0, re.ASCII):
+        for letter in "aikszAKS_1-":
+            automaton = match_automaton(Match(f"(?i:{re.escape(letter)})", flags, letter))
+            pattern = re.compile(re.escape(letter), flags | re.IGNORECASE)
+            for code in [*range(0x3000), *range(0x1E00, 0x2200), 0xFB05, 0x1F1E6]:
+                q = 0
+                for b in chr(code).encode():
+                    q = int(automaton.trans[q, b]) if q >= 0 else -1
+                assert (q >= 0 and bool(automaton.end[q])) == bool(pattern.fullmatch(chr(code))), (letter, code)
