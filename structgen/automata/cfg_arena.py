@@ -338,15 +338,19 @@ class CfgArena:
         key = int(self._held[cl.LTAB][lex - cl.PAIR_BASE])
         return key >> 32, key & cl.LOW
 
-    def may_stop(self, d: int) -> bool:
-        """May the text (or, before a special token, a part of it) end with the shadows `d`?"""
+    def shadows(self, d: int) -> list[int]:
+        """The states of the shadows `d`."""
         d &= cl.SHADOWS
         if d < cl.SET_BASE:
-            return bool(self.program.dend[d])
+            return [d] if d else []
         at = cl.DSET_W * (d - cl.SET_BASE)
         record = self._held[cl.DSETS]
         off, n = int(record[at + cl.R_AT]), int(record[at + cl.R_N])
-        return bool(self.program.dend[self._held[cl.DPOOL][off:off + n]].all())
+        return self._held[cl.DPOOL][off:off + n].tolist()
+
+    def may_stop(self, d: int) -> bool:
+        """May the text (or, before a special token, a part of it) end with the shadows `d`?"""
+        return all(self.program.dend[x] for x in self.shadows(d))
 
     def thread_steps(self, thread: int, k: int) -> list[int]:
         """The threads after a byte of class `k`."""

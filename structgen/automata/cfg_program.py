@@ -52,8 +52,9 @@ class Program:
         When an automaton would be too large.
     """
 
-    def __init__(self, grammar: CfgGrammar):
+    def __init__(self, grammar: CfgGrammar, inner: "Optional[dict[int, Any]]" = None):
         self.source = grammar
+        inner = inner or {}
         if grammar.lexing not in ("scannerless", "dynamic", "dynamic_complete"):
             raise GrammarError(f"lexing={grammar.lexing!r} has no engine yet", hint='use lexer="dynamic"')
         if grammar.indenter is not None:
@@ -62,6 +63,11 @@ class Program:
         automata: list[Optional[Automaton]] = []
         empty, null = [], set()
         for t, terminal in enumerate(grammar.terminals):
+            if terminal.kind == "embedded" and id(terminal.embedded) in inner:
+                automata.append(None)
+                if inner[id(terminal.embedded)].nullable:
+                    null.add(n + t)
+                continue
             if terminal.kind in ("embedded", "declared"):
                 raise GrammarError(f"the terminal {terminal.name} ({terminal.kind}) is not supported here",
                                    **_at(grammar, n + t))
@@ -74,6 +80,8 @@ class Program:
                 empty.append(n + t)
             elif grammar.lexing == "scannerless" and a.end[0]:
                 null.add(n + t)
+        #: terminal -> what the constraint that it stands for can begin with, and a shortest text of it
+        self.inside = {}
         made = {id(t): (a, n + i in null) for i, (t, a) in enumerate(zip(grammar.terminals, automata))}
         self.grammar = grammar = normalise(grammar, empty)
         self.automata = automata = [made[id(t)][0] for t in grammar.terminals]
@@ -99,9 +107,23 @@ class Program:
             self._layout(lexemes)
             self._firsts()
             self._plain()
+        self._embed(inner)
         self.look = self._looks()
         self.loop = self._loops()
         self.safe = self._is_safe()
+
+    def _embed(self, inner: "dict[int, Any]") -> None:
+        """Note what embedded constraints begin with."""
+        for a, terminal in enumerate(self.grammar.terminals):
+            if terminal.kind != "embedded":
+                continue
+            if self.nh > 1:
+                raise GrammarError("look-behind at the start of a terminal cannot be used beside embedded constraints",
+                                   **_at(self.grammar, len(self.grammar.nonterminals) + a))
+            part = self.inside[a] = inner[id(terminal.embedded)]
+            self.first_classes[a] = sum({1 << int(self.classes[b]) for b in part.first})
+            if self.first_classes and isinstance(self.first_classes[a - 1], tuple):
+                self.first_classes[a] = (self.first_classes[a],)
 
     # ------------------------------------------------------------- automata
     def _layout(self, lexemes: list[tuple[Optional[Automaton], bool]]) -> None:
@@ -235,7 +257,7 @@ class Program:
             if self.start[a] < 0 or fits(a, None):
                 continue
             for b in _bits(after[a] & (1 << nt) - 1):
-                if b not in used or self.start[b] < 0 or fits(a, b):
+                if b not in used or self.start[b] < 0 and b not in self.inside or fits(a, b):
                     continue
                 if not any(fits(a, i) and fits(i, b) for i in ignored):
                     return False

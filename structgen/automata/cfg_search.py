@@ -56,8 +56,8 @@ class Costs:
         self._states: dict[int, Text] = {}
         terminals = [min([self._beginning(q) for q in p.starts_of(a)], default=_NONE) for a in range(p.nt)]
         for a, terminal in enumerate(p.grammar.terminals):
-            if terminal.kind == "token":
-                text = special_mark(a)
+            if terminal.kind in ("token", "embedded"):
+                text = special_mark(a, program)
                 terminals[a] = len(text), text
         self.symbols: list[Text] = [_NONE] * p.lr.nn + terminals
         self._rules(p.lr.rules, p.lr.nn)
@@ -169,7 +169,9 @@ class Search:
         if costs is None:
             costs = arena.program.costs = Costs(arena.program)
         self.costs: Costs = costs
-        self.specials = [a for a, t in enumerate(arena.program.grammar.terminals) if t.kind == "token"]
+        kinds = [t.kind for t in arena.program.grammar.terminals]
+        self.specials = [a for a, kind in enumerate(kinds) if kind == "token"]
+        self.embedded = [a for a, kind in enumerate(kinds) if kind == "embedded"]
         self._rests: dict[int, int] = {}
         self._tops: dict[tuple[int, int], int] = {}
         self._below: dict[tuple[int, int], int] = {}
@@ -247,6 +249,12 @@ class Search:
         q, _ = self.arena.unpair(thread >> 32)
         return self.rest(thread & cl.LOW) + (int(self.costs.distance[q]) if q else 0)
 
+    def settled(self, d: int, a: int) -> bool:
+        """Does some first byte of embedded terminal `a` settle the shadows `d`?"""
+        arena, classes = self.arena, {int(self.program.classes[b]) for b in self.program.inside[a].first}
+        shadows = arena.shadows(d)
+        return any(all(self.program.dtrans[x, k] == 0 for x in shadows) for k in classes)
+
     def best(self, threads: list[int], limit: int, alive_is_enough: bool = False) -> Optional[bytes]:
         """The shortest completion of any of some threads; None if there is none.
 
@@ -279,12 +287,20 @@ class Search:
                 heappush(heap, (len(text), text, -1))
                 if alive_is_enough:
                     return text
+            for start in starts if self.embedded else ():
+                q0, d0 = arena.unpair(start >> 32)
+                for a in self.embedded if q0 == 0 else ():
+                    t = arena.op(ck.O_SHIFT, context, a)
+                    bound = self.bound(t) if t > 0 else _NONE[0]
+                    if t not in done and bound < _NONE[0] and (d0 == 0 or self.settled(d0, a)):
+                        mark = text + special_mark(a, program)
+                        heappush(heap, (len(mark) + bound, mark, t))
             if self.specials and (q == 0 or program.end[q] == 1) and arena.may_stop(after):
                 for a in self.specials:
                     t = arena.op(ck.O_SHIFT, context, a)
                     bound = self.bound(t) if t > 0 else _NONE[0]
                     if t not in done and bound < _NONE[0]:
-                        mark = text + special_mark(a)
+                        mark = text + special_mark(a, program)
                         heappush(heap, (len(mark) + bound, mark, t))
             steps += 1
             if steps > limit:
@@ -322,17 +338,18 @@ def shortest(arena: "CfgArena", state: int, limit: int = 200_000) -> bytes:
     return text
 
 
-def special_mark(a: int) -> bytes:
-    """What stands for special terminal `a` in a completion: bytes that no text has."""
-    return b"\xff" + a.to_bytes(3, "big")
+def special_mark(a: int, program: "Program") -> bytes:
+    """What stands for a special or embedded terminal in a completion: bytes that no text has, as long as its text."""
+    part = getattr(program, "inside", {}).get(a)
+    return b"\xff" + a.to_bytes(3, "big") + b"\xfe" * (len(part.text) - 4 if part is not None else 0)
 
 
 def split_specials(data: bytes) -> "list[bytes | int]":
-    """A completion as texts and special terminals."""
+    """A completion as texts and special or embedded terminals."""
     out: list[bytes | int] = []
     while True:
         at = data.find(b"\xff")
         if at < 0:
             return [*out, data]
         out += [data[:at], int.from_bytes(data[at + 1:at + 4], "big")]
-        data = data[at + 4:]
+        data = data[at + 4:].lstrip(b"\xfe")

@@ -7,7 +7,7 @@ everything else (history, rollback, forks, drafts, errors) is `Matcher`'s.
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import numpy as np
 
@@ -182,6 +182,8 @@ class CfgClosing:
 
     def __init__(self, arena: "CfgArena", vocabulary: "Vocabulary"):
         self.arena, self.vocabulary = arena, vocabulary
+        #: tokens of the text of an embedded terminal; None for special tokens
+        self.needed_inside: "Callable[[int], Optional[int]]" = lambda terminal: None
         self._needed: dict[int, int] = {}
         self._peaks: dict[int, int] = {}
 
@@ -193,7 +195,8 @@ class CfgClosing:
             found = 1
             for part in split_specials(shortest(self.arena, state)):
                 if isinstance(part, int):
-                    found += 1
+                    inside = self.needed_inside(part)
+                    found += 1 if inside is None else inside
                     continue
                 source = np.frombuffer(bytearray(part), np.uint8)
                 out = np.empty(source.size, np.int32)

@@ -62,10 +62,26 @@ class Compiled:
             from ..automata.cfg_program import Program
 
             competing = grammar.lexing in ("basic", "contextual")
-            self.program = LexerProgram(grammar) if competing else Program(grammar)
+            self._inner = {id(t.embedded): self._compiled_part(t.embedded) for t in grammar.terminals
+                           if t.kind == "embedded"}
+            self.program = LexerProgram(grammar) if competing else Program(grammar, self._inner)
         self._arena = self._new_arena()
 
+    def _compiled_part(self, constraint):
+        """A constraint that stands for a terminal, over the same vocabulary."""
+        from .parts import Inner
+
+        return Inner(Compiled(constraint.grammar(), self.vocabulary, source=constraint, max_bytes=self.max_bytes))
+
+    def inner_of(self, terminal: int):
+        """What an embedded terminal of the program stands for."""
+        return self._inner[id(self.program.grammar.terminals[terminal].embedded)]
+
     def _new_arena(self) -> "Arena":
+        if self._cfg and self._inner:
+            from .parts import PartsArena
+
+            return PartsArena(self)
         if self._cfg:
             from ..automata.cfg_arena import CfgArena     # its kernels are compiled when first used
 
@@ -85,6 +101,10 @@ class Compiled:
         BudgetError
             If the shortest valid output needs more than `max_tokens` tokens.
         """
+        if self._cfg and self._inner:
+            from .parts import PartsMatcher
+
+            return PartsMatcher(self, max_tokens)
         if self._cfg:
             from .cfg_matcher import CfgMatcher
 
@@ -107,6 +127,8 @@ class Compiled:
     def closing(self, arena: Arena) -> Closing:
         """The shortest-completion calculator of an arena."""
         with arena.lock:
+            if self._cfg and self._inner:
+                return arena._closing()
             if arena.closing is None and self._cfg:
                 from .cfg_matcher import CfgClosing
 
