@@ -8,7 +8,8 @@ it as not enforced.
 
 Where a format is not a regular language, ours is the largest *subset* that is
 cheap to describe, never a superset, but for one case; `FORMAT_NOTES` says what
-is left out.
+is left out.  What surely is *not* of such a format is outside a superset,
+:func:`outer_format`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ..grammar.strings import Length, Pattern, StrLang
 from .regex import parse_ecma
 from .regex.ast import Node
 
-__all__ = ["FORMATS", "FORMAT_NOTES", "format_lang", "format_tree"]
+__all__ = ["FORMATS", "FORMAT_NOTES", "format_lang", "format_tree", "outer_format"]
 
 # -- RFC 3339: dates and times ---------------------------------------------------
 
@@ -254,8 +255,35 @@ FORMAT_NOTES: dict[str, str] = {
     "relative-json-pointer": "without index manipulation",
 }
 
-_BESIDE: dict[str, Callable[[], Union[str, Node]]] = {"idn-hostname.lengths": _idn_lengths,
-                                                       "idn-hostname.unnormalized": _idn_unnormalized}
+def _outer_time() -> str:
+    return f"{_HOUR}:{_MINUTE}:(?:{_MINUTE}|60){_FRACTION}(?:[Zz]|[+-]{_HOUR}:{_MINUTE})"
+
+
+def _outer_date_time() -> str:
+    return f"{_DATE}[Tt]{_outer_time()}"
+
+
+def _outer_hostname() -> str:
+    label = "[0-9A-Za-z](?:[0-9A-Za-z-]{0,61}[0-9A-Za-z])?"
+    return rf"{label}(?:\.{label})*"
+
+
+def _outer_idn_hostname() -> str:
+    return r"[0-9A-Za-z.\-\u{80}-\u{10FFFF}]+"
+
+
+def _outer_relative_json_pointer() -> str:
+    return f"(?:0|[1-9][0-9]*)(?:[+-][0-9]+)?(?:#|{_POINTER})"
+
+
+#: Supersets of the formats that are read in part, under names of their own.
+_OUTER: dict[str, Callable[[], str]] = {
+    "time.outer": _outer_time, "date-time.outer": _outer_date_time, "hostname.outer": _outer_hostname,
+    "idn-hostname.outer": _outer_idn_hostname, "relative-json-pointer.outer": _outer_relative_json_pointer,
+}
+
+_BESIDE: dict[str, Callable[[], Union[str, Node]]] = {
+    **_OUTER, "idn-hostname.lengths": _idn_lengths, "idn-hostname.unnormalized": _idn_unnormalized}
 
 
 @lru_cache(maxsize=64)
@@ -292,3 +320,15 @@ def format_lang(name: str) -> StrLang | None:
         atoms += [(Pattern("format", "idn-hostname.lengths"), True),
                   (Pattern("format", "idn-hostname.unnormalized"), False), (Length(1, 253), True)]
     return (tuple(atoms),)
+
+
+def outer_format(name: str) -> Optional[str]:
+    """The name of a superset of a format that is read in part; None where there is none.
+
+    Examples
+    --------
+    >>> outer_format("hostname"), outer_format("regex")
+    ('hostname.outer', None)
+    """
+    outer = name + ".outer"
+    return outer if outer in _OUTER else None

@@ -138,5 +138,14 @@ def complement(a: StrLang) -> StrLang:
     """The complement, by De Morgan and distribution."""
     out: StrLang = ANY_STRING
     for conj in a:
-        out = intersect(out, tuple(((atom, not positive),) for atom, positive in conj))
+        out = intersect(out, tuple(other for atom, positive in conj for other in _opposites(atom, positive)))
     return out
+
+
+def _opposites(atom: Atom, positive: bool) -> list[Conj]:
+    """What an atom of that polarity leaves out; lengths are kept positive, since those merge."""
+    if positive and isinstance(atom, Length):
+        ranges = [Length(0, atom.lo - 1)] if atom.lo else []
+        ranges += [Length(atom.hi + 1, None)] if atom.hi is not None else []
+        return [((length, True),) for length in ranges]
+    return [((atom, not positive),)]

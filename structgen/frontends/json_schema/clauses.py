@@ -163,8 +163,8 @@ def _clauses(g: "SchemaGrammar", obj: ObjForm, base: ObjectAlt, cells: list[_Cel
                 if base.nodes[i] >= 0 and contains(langs[lit], name):
                     if lit.node == ANY or g.has(g.conj(base.nodes[i], lit.node)):
                         present.append((name, lit.node))
-                        holds = holds or base.required[i] and (
-                            lit.node == ANY or _surely_empty(g, g.conj(base.nodes[i], g.negated(lit.node))))
+                        holds = holds or base.required[i] and (lit.node == ANY or not g.approximate and _surely_empty(
+                            g, g.conj(base.nodes[i], g.negated(lit.node))))
             for cell in cells:
                 if _matches(langs[lit], cell) and (lit.node == ANY or g.has(g.conj(cell.node, lit.node))):
                     open_class = True
@@ -272,7 +272,7 @@ def _partition(g: "SchemaGrammar", node: int, events: dict[int, int]) -> Ways:
                 if part == node or g.has(outside):
                     after.append((held, part))
             elif not g.has(outside):
-                after.append((held | marks, part))
+                after.append((held | marks, inside if g.approximate else part))
             else:
                 after += [(held | marks, inside), (held, outside)]
         parts = after

@@ -69,8 +69,10 @@ class Contains(NamedTuple):
 
 
 class ArrForm(NamedTuple):
-    """An array alternative; item i is in prefix[i], later ones in `items`; `unique`: no two are equal.
+    """An array alternative; item i is in prefix[i], later ones in `items`.
 
+    `unique`: no two items are equal; `repeats`: some two are, which is refused
+    (under the keyword and at the site given) unless the alternative goes away.
     `marks` is used by :mod:`.evaluated` alone.
     """
 
@@ -81,6 +83,7 @@ class ArrForm(NamedTuple):
     contains: tuple[Contains, ...] = ()
     unique: bool = False
     marks: frozenset = frozenset()
+    repeats: Optional[tuple] = None
 
 
 class Some(NamedTuple):
@@ -179,6 +182,9 @@ def _meet_arrays(a: ArrForm, b: ArrForm, conj: Callable[[int, int], int]) -> Opt
     hi = a.max if b.max is None else b.max if a.max is None else min(a.max, b.max)
     if hi is not None and lo > hi:
         return None
+    unique, repeats = a.unique or b.unique, a.repeats or b.repeats
+    if unique and repeats:
+        return None
     pa, pb = a.prefix, b.prefix
     n = max(len(pa), len(pb))
     prefix = tuple(conj(pa[i] if i < len(pa) else a.items, pb[i] if i < len(pb) else b.items) for i in range(n))
@@ -187,8 +193,7 @@ def _meet_arrays(a: ArrForm, b: ArrForm, conj: Callable[[int, int], int]) -> Opt
         hi = n if hi is None else min(hi, n)
         if lo > hi:
             return None
-    both = ArrForm(prefix, items, lo, hi, a.contains + b.contains, a.unique or b.unique,
-                   a.marks | b.marks)
+    both = ArrForm(prefix, items, lo, hi, a.contains + b.contains, unique, a.marks | b.marks, repeats)
     return counted(both) if both.contains else both
 
 

@@ -102,8 +102,11 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
                     self._some_refused = True
                 if form.string:
                     refine(form.string)     # what cannot be decided is an error here, not later
-                if any([arr.contains for arr in form.arrays]):
-                    self._hard.append(i)
+                for arr in form.arrays:
+                    if arr.contains:
+                        self._hard.append(i)
+                    if arr.repeats:
+                        self._some_refused = True
                 for obj in form.objects:
                     if obj.clauses:
                         self._some_refused = True     # nodes of parts of values appear later: look at all of them
@@ -139,6 +142,12 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
                         if not self.lenient:
                             raise unsupported(keyword, site)
                         relaxed[pointer_of(site, keyword), keyword] = None
+            for arr in form.arrays:
+                if arr.repeats:
+                    keyword, site = arr.repeats
+                    if not self.lenient:
+                        raise unsupported(keyword, site)
+                    relaxed[pointer_of(site, keyword), keyword] = None
             node = self.node(i)
             found = [k for alt in node.arrays for k in alt.children()]
             for alt in node.objects:

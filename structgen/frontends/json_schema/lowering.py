@@ -12,17 +12,18 @@ a form is reachable with one of these types still possible.
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any, Optional
 
 from ...errors import LimitError, SchemaError
 from ...grammar.numbers import numbers_disjoint
-from ...grammar.strings import ANY_STRING, StrLang, complement, intersect, union
+from ...grammar.strings import ANY_STRING, StrLang, intersect, union
 from .documents import Site, pointer_of, short
 from .evaluated import Either, evaluated_form, needs_marks
 from .forms import (ANY_FORM, ANY_OBJECTS, ARR, NO_FORM, NONE, NUM, OBJ, STR, Form, Layer, ObjForm, join,
                     live_types, meet, type_form)
 from .keywords import TABLES, Facts
-from .negate import Complement, exactly_one, inexact, negate
+from .negate import Complement, complement_strings, exactly_one, negate, outer_strings
 from .own_keywords import BUSY, MAX_DEPTH, base_form
 from .strlang import disjoint
 
@@ -33,6 +34,8 @@ __all__ = ["site_form", "facts_of", "in_place", "negated", "one_of", "dependent"
 
 #: subschemas one allOf, anyOf or oneOf may list
 MAX_BRANCHES = 20_000
+#: conjunctions of atoms in "strings in exactly one of these languages"
+_MAX_CONJUNCTIONS = 64
 _MISSING = Facts.MISSING
 _CONTAINERS = type_form(ARR | OBJ)
 
@@ -291,18 +294,24 @@ def _shared(branches: list[Form], mask: int) -> int:
 def _strings_disjoint(langs: list[StrLang]) -> bool:
     if ANY_STRING in langs:
         return False
-    return all(disjoint(x, y) for i, x in enumerate(langs) for y in langs[i + 1:])
+    # what is of a format that is read in part may be in more branches than seem to have it
+    outer = [ANY_STRING if (lang := outer_strings(x)) is None else lang for x in langs]
+    return all(disjoint(x, outer[j]) and (outer[i] is x or disjoint(outer[i], langs[j]))
+               for i, x in enumerate(langs) for j in range(i + 1, len(langs)))
 
 
 def _exactly_one(langs: list[StrLang]):
     """Strings in exactly one of `langs`; None when that is too complex to write down."""
-    if (sum(len(lang) for lang in langs) > 6 or sum(len(conj) for lang in langs for conj in lang) > 8
-            or any(map(inexact, langs))):
+    if sum(prod(len(other) if j == i else prod(map(len, other)) for j, other in enumerate(langs))
+           for i in range(len(langs))) > _MAX_CONJUNCTIONS:
         return None
+    rest = [complement_strings(lang) for lang in langs]
     out: StrLang = ()
     for i, lang in enumerate(langs):
-        for j, other in enumerate(langs):
+        for j, other in enumerate(rest):
             if j != i:
-                lang = intersect(lang, complement(other))
+                if other is None:
+                    return None
+                lang = intersect(lang, other)
         out = union(out, lang)
     return out

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple, Optional
 from ...errors import LimitError
 from ...grammar.ir import ANY_NUMBER, NumLang
 from ...grammar.numbers import complement_numbers
-from ...grammar.strings import ANY_STRING, Literals, Pattern, StrLang, atom_lang, complement, literal_lang
+from ...grammar.strings import (ANY_STRING, Atom, Length, Literals, Pattern, StrLang, atom_lang, complement, intersect,
+                                literal_lang, union)
 from .documents import Site
 from .forms import (ANY, ANY_ARRAYS, ANY_FORM, ANY_OBJECTS, ARR, BOOL, NONE, NULL, NUM, OBJ, STR, ArrForm, Contains,
                     Form, Layer, ObjForm, Some, counted, join, live_types, meet)
@@ -27,7 +28,7 @@ from .forms import (ANY, ANY_ARRAYS, ANY_FORM, ANY_OBJECTS, ARR, BOOL, NONE, NUL
 if TYPE_CHECKING:
     from .grammar import SchemaGrammar
 
-__all__ = ["Complement", "negate", "exactly_one", "inexact"]
+__all__ = ["Complement", "negate", "exactly_one", "complement_strings", "outer_strings"]
 
 #: positions of an array that are looked at one by one
 _MAX_POSITIONS = 8
@@ -57,10 +58,12 @@ def negate(g: "SchemaGrammar", form: Form, keyword: str, site: Site) -> tuple[Fo
         number, hidden = ANY_NUMBER, hidden | NUM
     string: StrLang = ANY_STRING
     if form.string:
-        if len(form.string) > _MAX_CONJUNCTIONS or inexact(form.string):
+        other = complement_strings(form.string)
+        if other is None:
             hidden |= STR
         else:
-            string = complement(form.string)
+            string = other
+            g.approximate = g.approximate or inexact(form.string)
     arrays = _all(g, [_array(g, alt, keyword, site) for alt in form.arrays], ARR)
     if arrays is None:
         arrays, hidden = ANY_ARRAYS, hidden | ARR
@@ -75,15 +78,52 @@ def negate(g: "SchemaGrammar", form: Form, keyword: str, site: Site) -> tuple[Fo
 
 
 def inexact(lang: StrLang) -> bool:
-    """Whether a language is only a subset of what a format means: its complement would be too large."""
-    return any(type(atom) is Pattern and atom.kind == "format" and positive and _is_subset(atom.source)
-               for conj in lang for atom, positive in conj)
+    """Whether a language is only a subset of what its formats mean: its complement would be too large."""
+    return any(_in_part(atom, positive) for conj in lang for atom, positive in conj)
 
 
-@lru_cache(maxsize=64)
-def _is_subset(name: str) -> bool:
+@lru_cache(maxsize=256)
+def _in_part(atom: Atom, positive: bool) -> bool:
+    """Is this a format read in part, or what is surely not of such a format?"""
     from ..formats import FORMAT_NOTES
-    return name in FORMAT_NOTES
+    return type(atom) is Pattern and atom.kind == "format" and (
+        atom.source in FORMAT_NOTES if positive else atom.source.endswith(".outer"))
+
+
+def outer_strings(lang: StrLang) -> Optional[StrLang]:
+    """A language that holds all that `lang` means, formats read in part as well; None: not known."""
+    if not inexact(lang):
+        return lang
+    from ..formats import format_lang, outer_format
+    out: StrLang = ()
+    for conj in lang:
+        here: StrLang = ANY_STRING
+        for atom, positive in conj:
+            part = atom_lang(atom, positive)
+            if type(atom) is Pattern and atom.kind == "format":
+                if atom.source.startswith("idn-hostname."):
+                    part = ANY_STRING       # what is said beside that format
+                if _in_part(atom, positive) and positive:
+                    outer = outer_format(atom.source)
+                    if outer is None:
+                        return None
+                    part = atom_lang(Pattern("format", outer))
+                elif _in_part(atom, positive):
+                    exact = format_lang(atom.source[:-len(".outer")])
+                    assert exact is not None
+                    part = complement(exact)
+            here = intersect(here, part)
+        out = union(out, here)
+    return out
+
+
+def complement_strings(lang: StrLang) -> Optional[StrLang]:
+    """Strings that are surely not in `lang`: all others, but for formats read in part; None: not known, or too many."""
+    outer = outer_strings(lang)
+    # ranges of lengths merge, others multiply
+    if outer is None or sum(len(conj) != 1 or type(conj[0][0]) is not Length for conj in outer) > _MAX_CONJUNCTIONS:
+        return None
+    return complement(outer)
 
 
 def _numbers(g: "SchemaGrammar", lang: NumLang) -> Optional[NumLang]:
@@ -116,7 +156,9 @@ def _array(g: "SchemaGrammar", alt: ArrForm, keyword: str, site: Site) -> Option
     if alt.max is not None:
         out.append(ArrForm(min=alt.max + 1))
     if alt.unique:
-        return None
+        out.append(ArrForm(min=2, repeats=(keyword, site)))
+    if alt.repeats:
+        out.append(ArrForm(unique=True))
     checked, start = list(alt.prefix), len(alt.prefix)
     if alt.items not in (ANY, NONE) and (alt.max is None or alt.max > start):
         if alt.max is None or alt.max > _MAX_POSITIONS:

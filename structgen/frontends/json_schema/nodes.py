@@ -43,8 +43,8 @@ class NodeTable:
         self.overlapping = overlapping
         #: whether pairs of branches not among these may overlap all the same: see :func:`~.grammar.lower`
         self.recheck = False
-        #: whether some form was complemented
-        self.negations = False
+        #: whether some form was complemented; whether a value may be in neither of a node and its complement
+        self.negations = self.approximate = False
         self.relaxed: list[tuple[str, str]] = []
         #: schemas that are a bare type, and so got no site: (schema, parent, path)
         self.bare: list[tuple] = []

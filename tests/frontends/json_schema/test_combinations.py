@@ -153,3 +153,48 @@ def test_integers_of_draft_4_and_their_complements(schema):
         except MatcherError:
             taken = False
         assert taken == judge.is_valid(json.loads(text)), (schema, text)
+
+
+# -- what formats that are read in part leave open ---------------------------------------
+
+FORMATTED = ["", "a.b", "a b", "1.2.3.4", "::1", "xn--a", "12:00:00Z", "23:59:60Z", "12:00:60Z", "2020-01-01T00:00:00Z",
+             "2020-01-01T12:34:60+03:00", "1/a", "1+2/a", "é.b", "a:b", "x" * 254]
+
+
+def verdicts(schema, values, **options):
+    grammar = lower(schema, Options(order="any", **options))
+    return [v for v in values if accepts(grammar, grammar.root, v)]
+
+
+@pytest.mark.parametrize("name", ["hostname", "idn-hostname", "time", "date-time", "relative-json-pointer", "ipv4"])
+def test_what_is_certainly_not_of_a_format(name):
+    inside = verdicts({"format": name, "type": "string"}, FORMATTED)
+    outside = verdicts({"not": {"format": name}, "type": "string"}, FORMATTED)
+    assert not set(inside) & set(outside) and {"a b", ""} <= set(outside)
+    assert verdicts({"not": {"not": {"format": name}}, "type": "string"}, FORMATTED) == inside
+    open_ = {"hostname": ["xn--a"], "time": ["12:00:60Z"], "date-time": ["2020-01-01T12:34:60+03:00"],
+             "relative-json-pointer": ["1+2/a"], "ipv4": []}
+    if name in open_:
+        assert sorted({*FORMATTED} - {*inside, *outside}) == open_[name]
+
+
+def test_exactly_one_format():
+    values = verdicts({"type": "string", "oneOf": [{"format": f} for f in ("hostname", "ipv4", "ipv6")]}, FORMATTED)
+    assert values == ["a.b", "::1"]             # 1.2.3.4 is a hostname too, xn--a may be one
+    # a string that may be a hostname is not taken for one that is not
+    assert verdicts({"type": "string", "oneOf": [{"format": "hostname"}, {"pattern": "^xn--"}]}, FORMATTED) == [
+        "a.b", "1.2.3.4"]
+
+
+def test_lengths_have_lengths_as_complements():
+    schema = {"type": "string", "not": {"anyOf": [{"minLength": k, "maxLength": k + 3} for k in range(2, 3000, 7)]}}
+    assert verdicts(schema, ["", "a", "ab", "abcd", "abcde", "abcdef", "abcdefgh"]) == ["", "a", "abcdef", "abcdefgh"]
+
+
+def test_arrays_of_different_items_in_two_branches():
+    unique = {"type": "array", "uniqueItems": True}
+    schema = {"oneOf": [{**unique, "items": {"type": "integer"}}, {**unique, "items": {"minimum": 2}, "minItems": 1}]}
+    assert check(schema, [[], [1], [2], [1, 2], [1, 1], [2, "a"], ["a", "a"], ["a"]])
+    with pytest.raises(UnsupportedSchema) as caught:
+        lower({"oneOf": [unique, {"type": "array", "items": {"type": "integer"}}]})
+    assert caught.value.pointer == "#/oneOf"
