@@ -108,14 +108,15 @@ class Canvas:
                               + (f" and {remaining} to come" if remaining else ""), needed=needed, given=length)
         self.tokens = np.full(length, -1, np.int64)
         self._fixed = np.full(length, -1, np.int32)
-        self._forward = np.zeros((length + 1, a.size), np.uint8)
-        self._backward = np.zeros((length + 1, a.size), np.uint8)
+        # a byte a state, in whole words
+        self._forward, self._backward = (np.zeros((length + 1, (a.size + 7) // 8 * 8), np.uint8) for _ in range(2))
         self._forward[0, 0] = 1
-        self._backward[length] = self._last
+        self._backward[length, :a.size] = self._last
         self._known = 0                 # layers 0 .. _known of _forward follow from those before, but at dirty slots
         self._sure = length             # layers _sure .. L of _backward likewise
         self._low, self._high = 0, length       # layers 0 .. _low and _high .. L are up to date
         self._dirty_forward, self._dirty_backward = (np.zeros(length, np.uint8) for _ in range(2))
+        self._still_forward, self._still_backward = (np.zeros(length, np.uint8) for _ in range(2))
 
     # ------------------------------------------------------------------ slots
     def _class(self, token: int) -> int:
@@ -147,13 +148,7 @@ class Canvas:
         self.tokens[slot] = -1 if token is None else token
         if c != self._fixed[slot]:
             self._fixed[slot] = c
-            # whether a layer is a copy of the one before depends on both slots
-            for i in (slot, slot + 1):
-                if i < self.length:
-                    self._dirty_forward[i] = 1
-            for i in (slot, slot - 1):
-                if i >= 0:
-                    self._dirty_backward[i] = 1
+            self._dirty_forward[slot] = self._dirty_backward[slot] = 1
             self._low, self._high = min(self._low, slot), max(self._high, slot + 1)
 
     def set_all(self, tokens: Sequence[Optional[int]]) -> None:
@@ -178,14 +173,15 @@ class Canvas:
         """An independent canvas."""
         other = Canvas.__new__(Canvas)
         other.__dict__.update(self.__dict__)
-        for name in ("tokens", "_fixed", "_forward", "_backward", "_dirty_forward", "_dirty_backward"):
+        for name in ("tokens", "_fixed", "_forward", "_backward", "_dirty_forward", "_dirty_backward",
+                     "_still_forward", "_still_backward"):
             setattr(other, name, getattr(self, name).copy())
         return other
 
     def carried(self) -> np.ndarray:
         """The states a finished block can be in, for :meth:`follow` (bool, one a state)."""
         self._reach(self.length, self.length)
-        return self._forward[self.length].astype(bool)
+        return self._forward[self.length, :self.automaton.size].astype(bool)
 
     def follow(self, before: "Canvas") -> None:
         """Begin where `before` ended: the next block of one text."""
@@ -194,7 +190,7 @@ class Canvas:
         states = before.carried()
         if states.sum() != 1:
             raise MatcherError(f"the block before is not finished: {int(states.sum())} states are possible")
-        self._forward[0] = states
+        self._forward[0, :len(states)] = states
         self._known = self._low = 0
 
     # ------------------------------------------------------------------ reach
@@ -203,11 +199,12 @@ class Canvas:
         a = self.automaton
         pairs = a.pair_first, a.pair_target, a.before_first, a.before_source, a.table
         if self._low < forward:
-            ck.reach_forward(self._forward, self._low, forward, self._known, self._dirty_forward, self._fixed, *pairs)
+            ck.reach_forward(self._forward, self._forward.view(np.uint64), self._still_forward, self._low, forward,
+                             self._known, self._dirty_forward, self._fixed, *pairs)
             self._low, self._known = forward, max(self._known, forward)
         if self._high > backward:
-            ck.reach_backward(self._backward, backward, self._high, self._sure, self._dirty_backward, self._fixed,
-                              *pairs)
+            ck.reach_backward(self._backward, self._backward.view(np.uint64), self._still_backward, backward,
+                              self._high, self._sure, self._dirty_backward, self._fixed, *pairs)
             self._high, self._sure = backward, min(self._sure, backward)
 
     def feasible(self) -> bool:
@@ -222,7 +219,9 @@ class Canvas:
         slots = self.masked if slots is None else np.array([self._slot(s) for s in slots], np.int64)
         self._reach(self.length, 0)
         out = np.zeros((len(slots), a.classes), np.uint8)
-        ck.admissible(slots, self._forward, self._backward, a.first, a.klass, a.target, out)
+        ck.admissible(slots, self._forward, self._backward, self._forward.view(np.uint64),
+                      self._backward.view(np.uint64), a.pair_first, a.pair_target, a.pair_begin, a.pair_class,
+                      a.class_first, a.class_source, a.class_target, out)
         return out.view(bool)
 
     def masks(self, slots: Optional[Sequence[int]] = None) -> np.ndarray:

@@ -18,7 +18,7 @@ from numba import njit
 LN2 = math.log(2.0)
 
 __all__ = ["token_edges", "distances", "reach_forward", "reach_backward", "admissible", "expand", "pack",
-           "class_scores", "best_path", "split_weights", "sums_backward", "sums_forward", "draw_path"]
+           "class_scores", "draw_tokens", "best_path", "split_weights", "sums_backward", "sums_forward", "draw_path"]
 
 
 @njit(nogil=True, cache=True)
@@ -87,16 +87,9 @@ def _same(left, right):
 
 
 @njit(nogil=True, cache=True)
-def _image(here, after, c, steady, succ_first, succ, pred_first, pred, table):
-    """What a slot makes of the states `here`, into `after`; `c` is its class, -1 if it is masked.
-
-    `steady`: the slot before it is masked too and changed nothing.
-    """
-    n = here.shape[0]
-    if c == -1 and steady:
-        for s in range(n):
-            after[s] = here[s]
-        return
+def _image(here, after, c, succ_first, succ, pred_first, pred, table):
+    """What a slot makes of the states `here`, into `after`; `c` is its class, -1 if it is masked."""
+    n = succ_first.shape[0] - 1
     count = 0
     for s in range(n):
         after[s] = 0
@@ -120,48 +113,63 @@ def _image(here, after, c, steady, succ_first, succ, pred_first, pred, table):
 
 
 @njit(nogil=True, cache=True)
-def reach_forward(layers, low, high, known, dirty, fixed, succ_first, succ, pred_first, pred, table):
+def reach_forward(layers, words, still, low, high, known, dirty, fixed, succ_first, succ, pred_first, pred, table):
     """Bring layers low + 1 to `high` of what is reachable up to date.
 
     ``fixed[i]`` is the class of slot i, -1 if it is masked, -2 if nothing can
     come of it.  Layers to `known` follow from the one before wherever ``dirty[i]``
-    is 0; what follows from an unchanged layer is left as it is.
+    is 0; what follows from an unchanged layer is left as it is.  `words` is `layers`
+    seen as uint64; ``still[i]``: layer i + 1 is layer i.
     """
-    fresh = np.empty(layers.shape[1], np.uint8)
+    fresh = np.zeros(layers.shape[1], np.uint8)
+    fresh_words = fresh.view(np.uint64)
     moved = False
     for i in range(low, high):
         if i < known and not moved and not dirty[i]:
             continue
-        steady = i > 0 and fixed[i] == -1 and fixed[i - 1] == -1 and _same(layers[i - 1], layers[i])
-        _image(layers[i], fresh, fixed[i], steady, succ_first, succ, pred_first, pred, table)
         dirty[i] = 0
-        moved = i >= known or not _same(fresh, layers[i + 1])
+        if i > 0 and fixed[i] == -1 and fixed[i - 1] == -1 and still[i - 1]:
+            moved = i >= known or not _same(words[i], words[i + 1])
+            if moved:
+                words[i + 1] = words[i]
+            still[i] = 1
+            continue
+        _image(layers[i], fresh, fixed[i], succ_first, succ, pred_first, pred, table)
+        moved = i >= known or not _same(fresh_words, words[i + 1])
         if moved:
-            layers[i + 1] = fresh
+            words[i + 1] = fresh_words
+        still[i] = 1 if _same(words[i], words[i + 1]) else 0
     if moved and high < known:
         dirty[high] = 1
 
 
 @njit(nogil=True, cache=True)
-def reach_backward(layers, low, high, known, dirty, fixed, succ_first, succ, pred_first, pred, table):
+def reach_backward(layers, words, still, low, high, known, dirty, fixed, succ_first, succ, pred_first, pred, table):
     """The same for layers high - 1 down to `low` of what can still end well; layers from `known` on are there."""
-    n = layers.shape[1]
-    fresh = np.empty(n, np.uint8)
+    n = succ_first.shape[0] - 1
+    fresh = np.zeros(layers.shape[1], np.uint8)
+    fresh_words = fresh.view(np.uint64)
     moved = False
     for i in range(high - 1, low - 1, -1):
         if i >= known and not moved and not dirty[i]:
             continue
+        dirty[i] = 0
         c = fixed[i]
+        if i + 1 < still.shape[0] and c == -1 and fixed[i + 1] == -1 and still[i + 1]:
+            moved = i < known or not _same(words[i], words[i + 1])
+            if moved:
+                words[i] = words[i + 1]
+            still[i] = 1
+            continue
         if c >= 0:
             for s in range(n):
                 fresh[s] = 1 if table[c, s] >= 0 and layers[i + 1, table[c, s]] else 0
         else:
-            steady = i + 2 < layers.shape[0] and c == -1 and fixed[i + 1] == -1 and _same(layers[i + 2], layers[i + 1])
-            _image(layers[i + 1], fresh, c, steady, pred_first, pred, succ_first, succ, table)
-        dirty[i] = 0
-        moved = i < known or not _same(fresh, layers[i])
+            _image(layers[i + 1], fresh, c, pred_first, pred, succ_first, succ, table)
+        moved = i < known or not _same(fresh_words, words[i])
         if moved:
-            layers[i] = fresh
+            words[i] = fresh_words
+        still[i] = 1 if _same(words[i], words[i + 1]) else 0
     if moved and low > known:
         dirty[low - 1] = 1
 
@@ -203,6 +211,30 @@ def class_scores(logp, p, tops, floor, order, begin, inner, best, which, total, 
                     if d > -700.0:
                         h -= math.exp(d) * d
                 spread[r, c] = h
+
+
+@njit(nogil=True, cache=True)
+def draw_tokens(logp, p, floor, order, begin, rows, classes, tops, uniforms, out):
+    """A token of each (row, class) in proportion to ``p``, or to exp(logp) where that is too small."""
+    for k in range(rows.shape[0]):
+        r, c = rows[k], classes[k]
+        total = 0.0
+        for j in range(begin[c], begin[c + 1]):
+            total += p[r, order[j]]
+        exact = not total > floor
+        if exact:
+            total = 0.0
+            for j in range(begin[c], begin[c + 1]):
+                total += math.exp(np.float64(logp[r, order[j]]) - tops[r, c])
+        aim = uniforms[k] * total
+        for j in range(begin[c], begin[c + 1]):
+            t = order[j]
+            x = math.exp(np.float64(logp[r, t]) - tops[r, c]) if exact else np.float64(p[r, t])
+            if x > 0.0:
+                out[k] = t
+                if aim < x:
+                    break
+                aim -= x
 
 
 @njit(nogil=True, cache=True)
@@ -254,20 +286,47 @@ def best_path(start, fixed, row, weights, last, reach, first, klass, target, tab
 
 
 @njit(nogil=True, cache=True)
-def admissible(slots, forward, backward, first, klass, target, out):
-    """Which classes each of `slots` may take: `out` (slots, classes) of 0 and 1."""
+def admissible(slots, forward, backward, forward_words, backward_words, pair_first, pair_target, pair_begin, pair_class,
+               class_first, class_source, class_target, out):
+    """Which classes each of `slots` may take: `out` (slots, classes) of 0 and 1.
+
+    The classes that lead from a state to another one are ``pair_class[pair_begin[e]:pair_begin[e + 1]]``,
+    the edges of class c ``class_first[c]:class_first[c + 1]``.  Where few states are
+    possible their edges are gone through; where many are, a class is asked for the
+    edge that did in the slot before.
+    """
+    n, count = pair_first.shape[0] - 1, class_first.shape[0] - 1
+    witness = class_first[:count].copy()
     for r in range(slots.shape[0]):
         i = slots[r]
         if r > 0:
             j = slots[r - 1]
-            if _same(forward[i], forward[j]) and _same(backward[i + 1], backward[j + 1]):
+            if _same(forward_words[i], forward_words[j]) and _same(backward_words[i + 1], backward_words[j + 1]):
                 out[r] = out[r - 1]
                 continue
-        for s in range(forward.shape[1]):
-            if forward[i, s]:
-                for e in range(first[s], first[s + 1]):
-                    if backward[i + 1, target[e]]:
-                        out[r, klass[e]] = 1
+        before, after = forward[i], backward[i + 1]
+        pairs = 0
+        for s in range(n):
+            if before[s]:
+                pairs += pair_first[s + 1] - pair_first[s]
+        if 4 * pairs < pair_target.shape[0]:
+            for s in range(n):
+                if before[s]:
+                    for e in range(pair_first[s], pair_first[s + 1]):
+                        if after[pair_target[e]]:
+                            for k in range(pair_begin[e], pair_begin[e + 1]):
+                                out[r, pair_class[k]] = 1
+            continue
+        for c in range(count):
+            e = witness[c]
+            if e < class_first[c + 1] and before[class_source[e]] and after[class_target[e]]:
+                out[r, c] = 1
+                continue
+            for e in range(class_first[c], class_first[c + 1]):
+                if before[class_source[e]] and after[class_target[e]]:
+                    out[r, c] = 1
+                    witness[c] = e
+                    break
 
 
 @njit(nogil=True, cache=True)
@@ -283,29 +342,33 @@ def pack(rows, large, words, order, begin, out):
     """Class masks (n, classes) to token bitmasks `out` (n, words) of uint32, bit t % 32 of word t // 32.
 
     ``large[c]`` is the row of `words` that holds all tokens of class c, -1 for
-    a class whose tokens are set one by one.
+    a class whose tokens are set one by one.  A row begins as a copy of the one before if less
+    changes from there than from nothing: classes have no token in common.
     """
+    step = out.shape[1] // 8 + 1
     for r in range(rows.shape[0]):
-        done = False
-        for j in range(r - 1, -1, -1):
-            if _same(rows[r], rows[j]):
-                out[r] = out[j]
-                done = True
-                break
-        if done:
-            continue
         line = out[r]
+        differ, own = 0, 0
+        if r > 0:
+            for c in range(rows.shape[1]):
+                size = step if large[c] >= 0 else begin[c + 1] - begin[c]
+                if rows[r, c]:
+                    own += size
+                if rows[r, c] != rows[r - 1, c]:
+                    differ += size
+            if differ < own:
+                line[:] = out[r - 1]
         for c in range(rows.shape[1]):
-            if not rows[r, c]:
+            if rows[r, c] == (rows[r - 1, c] if r > 0 and differ < own else 0):
                 continue
             if large[c] >= 0:
                 whole = words[large[c]]
                 for w in range(line.shape[0]):
-                    line[w] |= whole[w]
+                    line[w] ^= whole[w]
             else:
                 for k in range(begin[c], begin[c + 1]):
                     t = order[k]
-                    line[t >> 5] |= np.uint32(1) << np.uint32(t & 31)
+                    line[t >> 5] ^= np.uint32(1) << np.uint32(t & 31)
 
 
 @njit(nogil=True, cache=True)

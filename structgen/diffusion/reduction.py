@@ -68,19 +68,18 @@ class _OnCpu(Reduced):
         self.spread = np.zeros((m, n)) if spread else None
         self._best = np.empty((m, n), np.int64)
         shift = np.where(tops == -np.inf, 0.0, tops)
-        ck.class_scores(logp, np.exp(logp - shift[:, None].astype(logp.dtype)), shift,
-                        1e-30 if logp.dtype == np.float32 else 1e-290, order, begin, spread, self.top, self._best,
-                        self.total, self.spread if spread else self.total)
+        self._floor = 1e-30 if logp.dtype == np.float32 else 1e-290
+        self._p = np.exp(logp - shift[:, None].astype(logp.dtype))
+        ck.class_scores(logp, self._p, shift, self._floor, order, begin, spread, self.top, self._best, self.total,
+                        self.spread if spread else self.total)
 
     def best(self, rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
         return self._best[rows, classes]
 
     def draw(self, rows: np.ndarray, classes: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
         out = np.empty(len(rows), np.int64)
-        for k, (r, c, u) in enumerate(zip(rows, classes, uniforms)):
-            ids = self._order[self._begin[c]:self._begin[c + 1]]
-            sums = np.cumsum(np.exp(self._logp[r, ids].astype(np.float64) - self.top[r, c]))
-            out[k] = ids[min(int(np.searchsorted(sums, u * sums[-1], side="right")), len(ids) - 1)]
+        ck.draw_tokens(self._logp, self._p, self._floor, self._order, self._begin, np.asarray(rows, np.int64),
+                       np.asarray(classes, np.int64), self.top, np.asarray(uniforms, np.float64), out)
         return out
 
     def log_p(self, rows: np.ndarray, tokens: np.ndarray) -> np.ndarray:

@@ -137,12 +137,18 @@ class TokenAutomaton:
         self.table[-1] = self.table[self.end_class]
         self.table[-1, self.end] = self.end
         klass, state = np.nonzero(self.table[:-1] >= 0)
+        self.class_source, self.class_target = state.astype(np.int32), self.table[klass, state]
+        self.class_first = np.searchsorted(klass, np.arange(self.classes + 1)).astype(np.int32)
         order = np.lexsort((klass, state))
         self.klass = klass[order].astype(np.int32)
         self.target = self.table[klass[order], state[order]]
         self.first = np.searchsorted(state[order], np.arange(self.size + 1)).astype(np.int32)
         pairs = np.unique(np.stack([state, self.table[klass, state]], axis=1), axis=0)
         self.pair_target = np.ascontiguousarray(pairs[:, 1], np.int32)
+        by_pair = np.lexsort((klass, self.table[klass, state], state))
+        self.pair_class = klass[by_pair].astype(np.int32)
+        new = np.append(True, (np.diff(state[by_pair]) != 0) | (np.diff(self.table[klass, state][by_pair]) != 0))
+        self.pair_begin = np.append(np.flatnonzero(new), len(by_pair)).astype(np.int32)
         self.pair_first = np.searchsorted(pairs[:, 0], np.arange(self.size + 1)).astype(np.int32)
         back = pairs[np.argsort(pairs[:, 1], kind="stable")]
         self.before_source = np.ascontiguousarray(back[:, 0], np.int32)
@@ -161,7 +167,7 @@ class TokenAutomaton:
         with self._packing:
             if width not in self._packed:
                 sizes = np.diff(self.begin)[:self.classes]
-                large = np.flatnonzero(sizes > 2 * width // 3)
+                large = np.flatnonzero(sizes > width // 8)
                 row = np.full(self.classes, -1, np.int32)
                 row[large] = np.arange(len(large))
                 rows = np.zeros((len(large), width), np.uint32)
