@@ -158,7 +158,7 @@ class CfgArena:
         table = np.concatenate(jobs)
         table[:, 2:] += 2 + table.size
         out = np.concatenate([np.array([0, len(table)], _I64), table.reshape(-1), sources])
-        self.op(ck.O_PREPARE, int(out.ctypes.data), MAX_PREPARED, MAX_PREPARED_OPEN)
+        self.op(ck.O_PREPARE, int(out.ctypes.data), getattr(p, "prepared", MAX_PREPARED), MAX_PREPARED_OPEN)
 
     def _hold(self, slot: int, array: np.ndarray) -> np.ndarray:
         self._held[slot] = array
@@ -208,6 +208,8 @@ class CfgArena:
         """(terminal, token id) pairs."""
         out: list[int] = []
         vocabulary = self.tables.vocabulary
+        if not any(t.kind == "token" for t in self.program.source.terminals):
+            return np.zeros(0, _I64)
         for a, terminal in enumerate(self.program.grammar.terminals):
             if terminal.kind == "token":
                 out += [a, special_id(vocabulary, terminal)]

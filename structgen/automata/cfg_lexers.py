@@ -53,6 +53,7 @@ class LexerProgram(Program):
                                    **_at(grammar, n + t))
             if terminal.kind == "match" and terminal_automaton(grammar, t).n == 0:
                 empty.append(n + t)
+        self.empty = empty
         self.grammar = grammar = normalise(grammar, empty)
         n = len(grammar.nonterminals)
         self.nt = nt = len(grammar.terminals)

@@ -83,6 +83,7 @@ class Program:
         #: terminal -> what the constraint that it stands for can begin with, and a shortest text of it
         self.inside = {}
         made = {id(t): (a, n + i in null) for i, (t, a) in enumerate(zip(grammar.terminals, automata))}
+        self.empty = empty
         self.grammar = grammar = normalise(grammar, empty)
         self.automata = automata = [made[id(t)][0] for t in grammar.terminals]
         n = len(grammar.nonterminals)

@@ -68,6 +68,11 @@ def save_compiled(compiled: Compiled, path: PathLike) -> None:
     # what is read back is what was meant: lowered again, it must still be accepted
     restored = _restored(parse_schema(text))
     vocabulary = compiled.vocabulary
+    program = getattr(compiled, "program", None)
+    if program is not None:
+        from ..automata.cfg_store import stored_program
+
+        constraint["program"] = stored_program(program)
     body = _json({
         "structgen": __version__,
         "tokenizer": {"fingerprint": vocabulary.fingerprint, "tokens": vocabulary.tokens_fingerprint,
@@ -241,7 +246,16 @@ def load_compiled(path: PathLike, tokenizer: Any) -> Compiled:
         raise StructgenError(f"structgen {version}, which wrote {name!r}, enforced other keywords of this schema than "
                              f"structgen {__version__} does", hint="compile the schema again")
     try:
-        return Compiled(source.grammar(), vocabulary, source=source)
+        program = None
+        grammar = source.grammar()
+        if constraint.get("program") is not None:
+            from ..automata.cfg_store import restored_program
+
+            try:
+                program = restored_program(grammar, constraint["program"])
+            except Exception as error:      # whatever a forged file provokes
+                raise StructgenError(_reason(error)) from None
+        return Compiled(grammar, vocabulary, source=source, program=program)
     except VocabularyError:
         raise
     except StructgenError as error:

@@ -21,6 +21,7 @@ from .matcher import Matcher
 if TYPE_CHECKING:
     import os
 
+    from ..automata.cfg_program import Program
     from ..tokens.vocabulary import Vocabulary
 
 __all__ = ["Compiled"]
@@ -39,7 +40,7 @@ class Compiled:
     """
 
     def __init__(self, grammar: JsonGrammar | TextGrammar | CfgGrammar, vocabulary: "Vocabulary", *, source=None,
-                 max_bytes: int = MAX_BYTES):
+                 max_bytes: int = MAX_BYTES, program: "Program | None" = None):
         missing = vocabulary.missing_bytes
         if missing:
             _check_bytes(grammar, missing)
@@ -58,13 +59,15 @@ class Compiled:
         self.repeating = self._tables.repeating if isinstance(grammar, JsonGrammar) else ()
         self._lock = threading.Lock()
         if self._cfg:
-            from ..automata.cfg_lexers import LexerProgram
-            from ..automata.cfg_program import Program
-
-            competing = grammar.lexing in ("basic", "contextual")
             self._inner = {id(t.embedded): self._compiled_part(t.embedded) for t in grammar.terminals
                            if t.kind == "embedded"}
-            self.program = LexerProgram(grammar) if competing else Program(grammar, self._inner)
+            if program is None:
+                from ..automata.cfg_lexers import LexerProgram
+                from ..automata.cfg_program import Program
+
+                competing = grammar.lexing in ("basic", "contextual")
+                program = LexerProgram(grammar) if competing else Program(grammar, self._inner)
+            self.program = program
         self._arena = self._new_arena()
 
     def _compiled_part(self, constraint):
