@@ -124,6 +124,9 @@ class JsonSchema(Constraint):
     lenient : bool
         Leave out what cannot be enforced and list it in `relaxed` (and, as
         ``"not enforced"``, in `coverage`), instead of refusing the schema.
+    may_dead_end : bool
+        Check what would be refused when the text is complete: exact, but a text
+        may then lead nowhere (``compiled.may_dead_end``, ``DeadEndError``).
 
     Raises
     ------
@@ -140,11 +143,12 @@ class JsonSchema(Constraint):
     """
 
     is_json = True
+    _validator: Any = None
 
     def __init__(self, schema: Any, *, order: str = "schema", extra: Optional[str] = None,
                  whitespace: str = "flexible", numbers: str = "all", escapes: str = "all",
                  format: Union[str, Mapping[str, bool]] = "assert",
-                 registry: Optional[Mapping[str, Any]] = None, lenient: bool = False):
+                 registry: Optional[Mapping[str, Any]] = None, lenient: bool = False, may_dead_end: bool = False):
         from .frontends.json_schema import lower, read_schema
         from .frontends.python_types import builder_schema, is_python_type
         from .tokens.warmup import begin
@@ -163,7 +167,10 @@ class JsonSchema(Constraint):
         self.options = _options(order=order, extra=extra or "schema", whitespace=whitespace,
                                 numbers=numbers, escapes=escapes, format=format)
         self.registry = registry
+        if lenient and may_dead_end:
+            raise StructgenError("lenient leaves out what may_dead_end would check: choose one")
         self.lenient = lenient
+        self.may_dead_end = may_dead_end
         self._extra_given = extra is not None
         self._lower = lower
         self._grammar: Optional[JsonGrammar] = self._lowered()
@@ -185,10 +192,22 @@ class JsonSchema(Constraint):
         return other
 
     def _lowered(self) -> JsonGrammar:
-        grammar = self._lower(self.schema, self.options, registry=self.registry, lenient=self.lenient)
+        grammar = self._lower(self.schema, self.options, registry=self.registry,
+                              lenient=self.lenient or self.may_dead_end)
+        if self.may_dead_end and grammar.relaxed:
+            grammar.check = self._check
         if self.adapter is not None:
             grammar.float_integers = False      # an int is written in digits: none holds 1e999999
         return grammar
+
+    def _check(self, text: bytes) -> Optional[str]:
+        """What is wrong with a complete text, None if nothing is."""
+        if self._validator is None:
+            from .validation import Validator
+
+            self._validator = Validator(self.schema, registry=self.registry, format=self.options.format)
+        found = self._validator.check_text(text)
+        return str(found[0]) if found else None
 
     def grammar(self) -> JsonGrammar:
         # nodes are made on demand under the lock of the arena that owns the grammar
@@ -208,7 +227,7 @@ class JsonSchema(Constraint):
         >>> JsonSchema({"type": "string", "minLength": 3}, lenient=True).relaxed
         []
         """
-        places = set(self._grammar.relaxed)
+        places = set() if self.may_dead_end else set(self._grammar.relaxed)
         return [e for e in self._grammar.coverage if (e.pointer, e.keyword) in places]
 
     @property

@@ -91,6 +91,20 @@ class MatcherError(StructgenError):
         super().__init__(message, hint=hint)
 
 
+class DeadEndError(StructgenError):
+    """A text from which no valid one can be reached; only with ``may_dead_end=True``.
+
+    Attributes
+    ----------
+    text : str
+        The text.
+    """
+
+    def __init__(self, message: str, *, text: str = "", hint: str | None = None):
+        self.text = text
+        super().__init__(message, hint=hint)
+
+
 class LimitError(StructgenError):
     """A deterministic budget ran out: `place` names it, `limit` is its size.
 

@@ -14,8 +14,8 @@ import os
 import sys
 from typing import Any, Callable, Iterator, NoReturn, Optional
 
-from ..errors import (BudgetError, GrammarError, LimitError, MatcherError, ModelError, RegexError, SchemaError,
-                      StructgenError, VocabularyError)
+from ..errors import (BudgetError, DeadEndError, GrammarError, LimitError, MatcherError, ModelError, RegexError,
+                      SchemaError, StructgenError, VocabularyError)
 
 __all__ = ["OK", "INVALID", "USAGE", "BAD_SCHEMA", "IO", "BUDGET", "INTERRUPTED", "BUG", "Settings", "settings",
            "UsageError", "InputError", "exit_code", "error_record", "guarded", "fail", "out", "out_json",
@@ -46,7 +46,7 @@ class InputError(StructgenError):
 _CODES: tuple[tuple[type, int], ...] = (
     (UsageError, USAGE), (InputError, IO), (SchemaError, BAD_SCHEMA), (GrammarError, BAD_SCHEMA),
     (RegexError, BAD_SCHEMA), (VocabularyError, IO), (ModelError, IO), (BudgetError, BUDGET), (LimitError, BUDGET),
-    (MatcherError, INVALID), (StructgenError, USAGE),
+    (MatcherError, INVALID), (DeadEndError, INVALID), (StructgenError, USAGE),
 )
 
 

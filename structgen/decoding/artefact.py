@@ -104,7 +104,7 @@ def _described(source: Any) -> dict[str, Any]:
                 "options": {name: getattr(source.options, name) for name in _OPTIONS if name != "format"},
                 "format": form if isinstance(form, str) else dict(form),
                 "registry": None if source.registry is None else dict(source.registry),
-                "lenient": bool(source.lenient),
+                "lenient": bool(source.lenient), **({"may_dead_end": True} if source.may_dead_end else {}),
                 "python_type": source.adapter is not None or kind is _TypeSchema,
                 "notes": [list(entry) for entry in source.notes]}
     if isinstance(source, Constraint) and not kind.__name__.startswith("_"):
@@ -316,13 +316,14 @@ def _restored(record: Any) -> Constraint:
     if kind != "schema":
         raise ValueError(f"unknown kind of constraint {kind!r:.50}")
     schema, registry, options, notes = (record[name] for name in ("schema", "registry", "options", "notes"))
-    flags = record["lenient"], record["python_type"]
+    flags = record["lenient"], record["python_type"], record.get("may_dead_end", False)
     if not isinstance(schema, (dict, bool)) or not isinstance(registry, (dict, type(None))) \
             or not isinstance(options, dict) or {*options, "format"} != set(_OPTIONS) \
             or not all(isinstance(flag, bool) for flag in flags) or not isinstance(notes, list) \
             or not all(isinstance(note, list) and [*map(type, note)] == [str] * 4 for note in notes):
         raise ValueError("fields of another type")
     made = _TypeSchema if flags[1] else JsonSchema
-    source = made(schema, **options, format=record["format"], registry=registry, lenient=flags[0])
+    source = made(schema, **options, format=record["format"], registry=registry, lenient=flags[0],
+                  may_dead_end=flags[2])
     source.notes = tuple(CoverageEntry(*note) for note in notes)
     return source

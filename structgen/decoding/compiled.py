@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ..automata.arena import MAX_BYTES, Arena
-from ..errors import VocabularyError
+from ..errors import StructgenError, VocabularyError
 from ..grammar.cfg import CfgGrammar
 from ..grammar.ir import CoverageEntry, JsonGrammar, TextGrammar
 from ..tokens.tables import TokenTables, token_tables
@@ -37,6 +37,8 @@ class Compiled:
     vocabulary : Vocabulary
     coverage : list of CoverageEntry
         What became of each keyword of the schema.
+    may_dead_end : bool
+        Whether some text may lead nowhere: only with that option, and only where it was needed.
     """
 
     def __init__(self, grammar: JsonGrammar | TextGrammar | CfgGrammar, vocabulary: "Vocabulary", *, source=None,
@@ -55,6 +57,7 @@ class Compiled:
         self.lengths = self._tables.length_list
         #: may some array have to have different items?
         self.unique_items = getattr(grammar, "unique_items", False)
+        self.may_dead_end = getattr(grammar, "check", None) is not None
         #: see `TokenTables.repeating`
         self.repeating = self._tables.repeating if isinstance(grammar, JsonGrammar) else ()
         self._lock = threading.Lock()
@@ -74,7 +77,10 @@ class Compiled:
         """A constraint that stands for a terminal, over the same vocabulary."""
         from .parts import Inner
 
-        return Inner(Compiled(constraint.grammar(), self.vocabulary, source=constraint, max_bytes=self.max_bytes))
+        grammar = constraint.grammar()
+        if getattr(grammar, "check", None) is not None:
+            raise StructgenError("a schema with may_dead_end=True cannot stand inside of another constraint")
+        return Inner(Compiled(grammar, self.vocabulary, source=constraint, max_bytes=self.max_bytes))
 
     def inner_of(self, terminal: int):
         """What an embedded terminal of the program stands for."""
@@ -113,6 +119,10 @@ class Compiled:
 
             return CfgMatcher(self, max_tokens)
         self._arena.lexer.refuel()
+        if self.may_dead_end:
+            from .checked import CheckedMatcher
+
+            return CheckedMatcher(self, max_tokens)
         return Matcher(self, max_tokens)
 
     def arena(self) -> Arena:

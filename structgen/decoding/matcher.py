@@ -84,7 +84,8 @@ class Matcher:
         self._plain_out: Any = _NONE
         self._closing: Closing | None = None
         #: are masks the kernels' rows as they are?
-        self._simple = max_tokens is None and not compiled.repeating and not compiled.unique_items
+        self._simple = (max_tokens is None and not compiled.repeating and not compiled.unique_items
+                        and not compiled.may_dead_end)
         if max_tokens is not None:
             self._closing = compiled.closing(self._arena)
             with self._arena.lock:

@@ -163,7 +163,8 @@ class CoverageEntry(NamedTuple):
 
     `status` is ``"enforced"``, ``"annotation"`` (no effect on validity),
     ``"narrowed"`` (fewer values than the schema allows, none more: by an option,
-    or as `note` says), ``"not enforced"``, or in lists of their own
+    or as `note` says), ``"not enforced"``, ``"checked"`` (when the text is
+    complete: the option ``may_dead_end``), or in lists of their own
     ``"impossible"`` (no valid value has this part).
     """
 
@@ -200,6 +201,8 @@ class JsonGrammar:
     open_clauses: bool = False
     #: may some array have to have different items?
     unique_items: bool = False
+    #: what is wrong with a complete text, None if nothing is; asked where nodes allow more than is valid
+    check: Optional[Callable[[bytes], Optional[str]]] = None
 
     def __init__(self, options: Options = Options()):
         self.options = options

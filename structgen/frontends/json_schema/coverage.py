@@ -21,6 +21,7 @@ __all__ = ["coverage_of"]
 #: keywords that may leave no room for exponents
 _NUMERIC = frozenset(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"))
 UNIQUE_NOTE = "numbers that must differ from earlier ones are written without exponents"
+CHECKED_NOTE = "when the text is complete, which may be too late to go on"
 _VOCABULARY = {k.name: k.vocabulary for k in KEYWORDS}
 
 
@@ -51,7 +52,7 @@ def _entries(g: "SchemaGrammar", schema: dict, dialect: Dialect, place: str, rel
         if hidden and keyword != "$ref":
             status, note = "annotation", "hidden by $ref in this draft"
         elif (pointer, keyword) in relaxed:
-            status, note = "not enforced", "lenient"
+            status, note = ("not enforced", "lenient") if g.check is None else ("checked", CHECKED_NOTE)
         elif keyword == "format":
             if g.options.format == "annotate" or isinstance(g.options.format, dict) \
                     and not g.options.format.get(value, True):

@@ -253,9 +253,9 @@ def unsupported(keyword: str, site: Site) -> UnsupportedSchema:
     else:
         what = keyword
     what += " is not enforced yet"
-    hint = "write anyOf if branches may overlap, or pass lenient=True" if keyword == "oneOf" else \
-        "lenient=True compiles the schema without it and lists it in the coverage"
-    return UnsupportedSchema(what, pointer=pointer_of(site, keyword), keyword=keyword, hint=hint)
+    hint = ("write anyOf if branches may overlap, or" if keyword == "oneOf" else "") + \
+        " lenient=True compiles the schema without it, may_dead_end=True checks it when the text is complete"
+    return UnsupportedSchema(what, pointer=pointer_of(site, keyword), keyword=keyword, hint=hint.strip())
 
 
 def lower(schema: Union[dict, bool], options: Options = Options(), registry: Optional[Mapping[str, Any]] = None,
