@@ -134,7 +134,8 @@ class _Layout:
             self.slots.append(slot)
             self.offsets.append(at)
             at += words.nbytes
-        self.block, self.words = block, at // 8
+        self.block, self.words, self.row_words = block, at // 8, tables.words
+        self.chunks_at = self.places["chunks"][0]
         self.set_words = self.places["bits"][0] + 8     # the rest is written before it is read
         self.image = np.concatenate(arrays)[:self.set_words]
         self.spare: list[_Memory] = []
@@ -145,28 +146,34 @@ class _Layout:
             memory = self.spare.pop()
         except IndexError:
             return _Memory(self)
-        memory.slab[:self.set_words] = self.image
-        memory.block[:] = memory.first_block
+        memory.reset(self)
         return memory
 
 
 class _Memory:
-    """The block and the first tables of an arena, in one array."""
+    """The block and the first tables of an arena, in one array, and its first chunk of rows."""
 
-    __slots__ = ("slab", "block", "first_block", "address", "views", "places")
+    __slots__ = ("slab", "block", "first_block", "address", "views", "places", "chunk", "chunk_at")
 
     def __init__(self, layout: _Layout):
-        n = len(layout.block)
-        self.slab = slab = np.zeros(layout.words + n, _I64)
-        self.block, slab = slab[layout.words:], slab[:layout.words]
-        slab[:layout.set_words] = layout.image
-        self.slab = slab
+        slab = np.zeros(layout.words + len(layout.block), _I64)
+        self.slab, self.block = slab[:layout.words], slab[layout.words:]
         self.address = self.block.ctypes.data
+        self.chunk = np.empty((CHUNK_ROWS, layout.row_words), _I64)
+        self.chunk_at = self.chunk.ctypes.data
         self.block[:] = layout.block
         self.block[layout.slots] = np.array(layout.offsets, _I64) + slab.ctypes.data
+        self.block[mk.CAP_ROWS] = CHUNK_ROWS
         self.first_block = self.block.copy()
         self.places = layout.places
         self.views: dict[str, np.ndarray] = {}
+        self.reset(layout)
+
+    def reset(self, layout: _Layout) -> None:
+        """As it was at first."""
+        self.slab[:layout.set_words] = layout.image
+        self.slab[layout.chunks_at] = self.chunk_at
+        self.block[:] = self.first_block
 
     def view(self, name: str) -> np.ndarray:
         """A table as it was laid out at the start."""
@@ -234,7 +241,7 @@ class Arena:
         self._pools: dict[str, np.ndarray] = {}
         self._hashes: dict[str, np.ndarray] = {}
         self._extra: dict[str, np.ndarray] = {}
-        self._chunks: list[np.ndarray] = []
+        self._chunks: list[np.ndarray] = [memory.chunk]
         self.text_before: Any = None        # see decoding.matcher
         self.closing: Any = None
         self._xwords: list[tuple[str, ...]] = [()]
@@ -278,10 +285,10 @@ class Arena:
         self.block[mask] = size - 1
 
     def __del__(self):
-        chunks = self.__dict__.get("_chunks")
+        memory = self.__dict__.get("_memory")
+        chunks = self.__dict__.get("_chunks", ())[1:]
         if chunks:
             self.tables.give_back(chunks)
-        memory = self.__dict__.get("_memory")
         if memory is not None:
             spare = self.tables.arena_layout.spare
             if len(spare) < _SPARE:
@@ -317,7 +324,8 @@ class Arena:
     @property
     def rows_bytes(self) -> int:
         """Bytes of rows alone, the part that grows: cheap to ask."""
-        return len(self._chunks) * CHUNK_ROWS * self.tables.words * 8
+        n = len(self._chunks)
+        return n * CHUNK_ROWS * self.tables.words * 8 if n > 1 or self.block[mk.N_ROWS] else 0
 
     def serve(self, code: int) -> None:
         """Make what the kernel that returned `code` asked for."""
@@ -427,7 +435,7 @@ class Arena:
         mk.mask_call(self.address, mk.CALL_REHASH_AFTER, old.ctypes.data, old.size // 2, 0, 0, 0, 0)
 
     def _grow_rows(self) -> None:
-        if self._chunks and self.nbytes > self.max_bytes and not self.may_exceed:
+        if self.nbytes > self.max_bytes and not self.may_exceed:
             raise ArenaFull
         chunk = self.tables.take_chunk()
         table = self.table("chunks")

@@ -55,7 +55,7 @@ DEPENDS_ON = "7fa8f9a2a34603bb6992e1cf3d47e7690bfa2d068ee971530ae4d9aac46dc573"
  SCRATCH, SCRATCH_ROW, PEAK, F_WALK, F_REGION, F_LEXEME_ROW, F_AFTER, LABEL_SEEN, F_NEAR_ANY, F_RETURNS,
  TRIE_BYTES, DEPTH, PAIR_LABELS, CAP_PAIR_LABELS, F_REGION_OF,
  LONG_TOKENS, LONG_CHARS, N_LONG, STR_ENDS, F_STEP_MANY, F_KEY_ROW, F_FIX,
- CHILDREN, CHILD_BYTE, CHILD_NODE, N_TOKENS, BUSY, SEEN_ROWS) = range(64, 64 + 95)
+ CHILDREN, CHILD_BYTE, CHILD_NODE, N_TOKENS, BUSY, SEEN_ROWS, OPENINGS) = range(64, 64 + 96)
 
 ROOM_AFTER, ROOM_STATES, NEED_U = 20, 21, 22
 ASK_STEP = -100
@@ -69,6 +69,10 @@ REGION_W = 6
 LITTLE_FUEL = 4096
 #: slots of the table of rows by content (hash, row + 1): the last one of each hash
 SEEN = 256
+#: Tokens by how they begin, at OPENINGS: those of white space alone, how many of them have at most k bytes, the
+#: most bytes; the most white space before something else; likewise (by the white space before it) tokens that begin a
+#: string and stay in it, and (token, suffix) of those that leave it again; (trie node, white space) of the quotes
+(W_SPACE, W_SPACE_COUNT, W_MAX, W_LEAD, W_OPEN, W_OPEN_COUNT, W_PAIRS, W_PAIR_COUNT, W_QUOTES, W_N_QUOTES) = range(10)
 #: label of a region whose lexemes end with different labels
 MIXED = -2
 
@@ -175,11 +179,13 @@ def quick_step(table, ctx, start_of, keys, lexer, t, b):
 
 
 @njit(**_OPT)
-def walk(e, nodes, tokens, start, thread, dst, skip_numbers):
+def walk(e, nodes, tokens, start, thread, dst, skip):
     """Set in `dst` every payload strictly below trie node `start` that `thread` survives.
 
     `tokens` holds one id a node, or -1; 0 means that the payload of a node is
     the node itself.  Further ids with the same bytes are added to whole rows.
+    With `skip` 1 numbers and white space alone are left out, with 2 also what
+    begins with a quote behind white space.
     """
     base = ld64(e, N_PENDING)
     r = push_pending(e, start, thread)
@@ -188,11 +194,13 @@ def walk(e, nodes, tokens, start, thread, dst, skip_numbers):
     stack = ld64(e, STACK)
     table, ctx, start_of, keys = ld64(e, STATIC), ld64(e, CTX), ld64(e, MAY_START), ld64(e, KEYS)
     lexer = ld64(e, LEXER)
+    lead = ld64(ld64(e, OPENINGS), W_LEAD) if skip != 0 else 0
     while ld64(e, N_PENDING) > base:
         n = ld64(e, N_PENDING) - 2
         st64(e, N_PENDING, n)
         i = ld64(ld64(e, PENDING), n)
         t = ld64(ld64(e, PENDING), n + 1)
+        run = 0                 # depth down to which there is only white space
         v = ld64(nodes, i)
         end = i + (v >> 24)
         st64(stack, (v >> 8) & 0xFFFF, t)
@@ -200,9 +208,18 @@ def walk(e, nodes, tokens, start, thread, dst, skip_numbers):
         while i < end:
             v = ld64(nodes, i)
             b, d = v & 255, (v >> 8) & 0xFFFF
-            if skip_numbers != 0 and d == 1 and (b == 45 or (48 <= b and b <= 57)):
-                i += v >> 24
-                continue
+            if skip != 0:
+                if d <= run:
+                    run = d - 1
+                if run == d - 1:
+                    if b == 32 or b == 10 or b == 13 or b == 9:
+                        run = d
+                        if d > lead:
+                            i += v >> 24
+                            continue
+                    elif (b == QUOTE and skip == 2) or (d == 1 and (b == 45 or (48 <= b and b <= 57))):
+                        i += v >> 24
+                        continue
             t = ld64(stack, d - 1)
             r = quick_step(table, ctx, start_of, keys, lexer, t, b)
             if r == ASK_STEP:
@@ -992,6 +1009,95 @@ def number_rows(e, c, dst):
 
 
 @njit(**_OPT)
+def gap_row(e, q, c, dst):
+    """OR into `dst` the mask between lexemes, white space of q - WS bytes left, in context-or-set c."""
+    lists, k = ld64(e, OPENINGS), q - WS
+    longest, space = ld64(lists, W_MAX), ld64(lists, W_SPACE)
+    for i in range(ld32(ld64(lists, W_SPACE_COUNT), k if k < longest else longest)):
+        set_bit(dst, ld32(space, i))
+    skip = 2
+    r = call5(ld64(e, F_STEP), e, q, c, QUOTE, -1)
+    if r == MULTI:
+        skip = 1
+    elif r < DEAD:
+        return r
+    elif r >= 0:
+        r = opened_row(e, r >> SHIFT, r & LOW, k, dst)
+        if r < 0:
+            return r
+        skip = 1 + r
+    r = call7(ld64(e, F_WALK), e, ld64(e, STRUCT), ld64(e, STRUCT_TOKEN), 0, (q << SHIFT) | c, dst, skip)
+    if r < 0:
+        return r
+    return number_rows(e, c, dst)
+
+
+@njit(**_OPT)
+def opened_row(e, q, c, k, dst):
+    """Set the tokens that begin, behind at most `k` bytes of white space, with a quote that leads to thread (q, c).
+
+    Returns 1, or 0 where the string is of a kind that takes a walk, or a code.
+    """
+    lists = ld64(e, OPENINGS)
+    quotes, n_quotes = ld64(lists, W_QUOTES), ld64(lists, W_N_QUOTES)
+    names, extra, seen = -1, -1, -1
+    after = c
+    if q != 0:
+        if q < KEY_BASE or q >= WSX_BASE or c >= SET_BASE:
+            return 0
+        r = ld64(e, KEYS) + (q - KEY_BASE) * (KEY_W * 4)
+        names, extra, seen = ld32(r, K_NAMES), ld32(r, K_EXTRA), ld32(r, K_SEEN)
+        if extra < 0 or ld32(ld64(e, OPS) + ld32(ld64(e, CTX) + c * (CTX_W * 4), C_A) * (OP_W * 4), P_EXT) == 0:
+            if names < 0:
+                return 0
+            for i in range(n_quotes):
+                node = ld32(quotes, 2 * i)
+                if ld32(quotes, 2 * i + 1) <= k:
+                    set_tokens(dst, ld64(e, TRIE_FIRST), ld64(e, TRIE_TOKENS), node, node + 1)
+                    r = call7(ld64(e, F_FIX), e, node, names, -1, -1, c, dst)
+                    if r < 0:
+                        return r
+            return 1
+        label = 1
+        if extra >= LX_BASE:
+            if ask_lexer(e, ASK_REP, extra) != 0:
+                return 0
+            label = piece_label(e, extra)
+            if label < DEAD:
+                return label
+        elif extra != 0:
+            return 0
+        if label < 0:
+            return 0
+        after = call7(ld64(e, F_CLOSE), e, -1, extra, -1, -1, label, c)
+        if after < DEAD:
+            return after
+        if after < 0:
+            return 0
+    bits = call2(ld64(e, F_AFTER), e, after)
+    if bits < 0:
+        return bits
+    lead = ld64(lists, W_LEAD)
+    if k < lead:
+        lead = k
+    tokens = ld64(lists, W_OPEN)
+    for i in range(ld32(ld64(lists, W_OPEN_COUNT), lead)):
+        set_bit(dst, ld32(tokens, i))
+    at, pairs = ld64(e, BITS) + bits * 8, ld64(lists, W_PAIRS)
+    for i in range(ld32(ld64(lists, W_PAIR_COUNT), lead)):
+        s = ld32(pairs, 2 * i + 1)
+        if (ld64(at, s >> 6) >> (s & 63)) & 1:
+            set_bit(dst, ld32(pairs, 2 * i))
+    if names >= 0 or seen >= 0:
+        for i in range(n_quotes):
+            if ld32(quotes, 2 * i + 1) <= k:
+                r = call7(ld64(e, F_FIX), e, ld32(quotes, 2 * i), names, seen, extra, c, dst)
+                if r < 0:
+                    return r
+    return 1
+
+
+@njit(**_OPT)
 def build_thread(e, thread, dst):
     """OR into `dst` the mask of one thread, without EOS."""
     q, c = thread >> SHIFT, thread & LOW
@@ -1011,10 +1117,7 @@ def build_thread(e, thread, dst):
             or_row(dst, tmp, ld64(e, WORDS))
         return 0
     if q >= WS and q < LX_BASE:
-        r = call7(ld64(e, F_WALK), e, ld64(e, STRUCT), ld64(e, STRUCT_TOKEN), 0, thread, dst, 1)
-        if r < 0:
-            return r
-        return number_rows(e, c, dst)
+        return gap_row(e, q, c, dst)
     return call4(ld64(e, F_LEXEME_ROW), e, q, c, dst)
 
 

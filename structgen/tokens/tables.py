@@ -161,6 +161,31 @@ def _bytes_below(nodes, out, path):
 
 
 @njit(nogil=True, cache=True)
+def _beginnings(table, blob, offsets, tokens, out):
+    """How structural tokens begin: (bytes of white space, kind, place where a string ends that begins behind them).
+
+    Kind 0: something else than a string; 1: nothing; 2: a string that ends with the token, or not in it; 3: one that
+    ends inside.
+    """
+    for k in range(tokens.shape[0]):
+        lo, hi = offsets[tokens[k]], offsets[tokens[k] + 1]
+        i = lo
+        while i < hi and (blob[i] == 32 or blob[i] == 10 or blob[i] == 13 or blob[i] == 9):
+            i += 1
+        out[k, 0], out[k, 1], out[k, 2] = i - lo, 1 if i == hi else 0, 0
+        if i < hi and blob[i] == 34:
+            q = 0
+            i += 1
+            while i < hi and q >= 0 and not (q == 0 and blob[i] == 34):
+                q = table[q, blob[i]]
+                i += 1
+            if i < hi - 1 and q == 0:
+                out[k, 1], out[k, 2] = 3, i + 1 - lo
+            elif q >= 0:
+                out[k, 1] = 2
+
+
+@njit(nogil=True, cache=True)
 def _children(nodes, off, byte, node, path):
     """The children of each trie node: off[i]..off[i + 1] of `byte` and `node`, by ascending byte."""
     n = nodes.shape[0]
@@ -261,6 +286,7 @@ class TokenTables:
         parts = stored or self._tries()
         self.struct, self.suffix = parts.struct, parts.suffix
         self._cut_lists(parts.cuts)
+        self._openings()
         self.fill_block(self._block)
         if stored is None:
             parts = self._regions(parts)
@@ -270,6 +296,45 @@ class TokenTables:
         if getattr(sys, "_is_gil_enabled", lambda: True)():
             self.peek, self.step = direct(mk.peek), direct(mk.step)
         self._json = True
+
+    def _openings(self) -> None:
+        """Tokens by how they begin (see `mask_kernels.W_SPACE`)."""
+        tokens = np.ascontiguousarray(self.struct.dfs_tokens)
+        begins = np.zeros((len(tokens), 3), np.int64)
+        _beginnings(self.static, self.blob, self.offsets, tokens, begins)
+        order = np.argsort(begins[:, 0], kind="stable")
+        tokens, (space, kind, place) = tokens[order].astype(np.int32), begins[order].T
+
+        def counts(chosen: np.ndarray, longest: int) -> np.ndarray:
+            return np.searchsorted(space[chosen], np.arange(longest + 1), side="right").astype(np.int32)
+
+        longest = int(space.max(initial=0))
+        lead = int(space.max(initial=0, where=kind != 1))
+        pairs, left = [], np.zeros(len(tokens), bool)
+        for i in np.flatnonzero(kind == 3).tolist():
+            cuts = slice(self.cut_off[tokens[i]], self.cut_off[tokens[i] + 1])
+            found = np.flatnonzero(self.cut_pos[cuts] == place[i])
+            if found.size:
+                pairs.append((tokens[i], self.cut_suffix[cuts][found[0]]))
+                left[i] = True
+        quotes, level = [], {0: 0}
+        for k in range(lead + 1):
+            below: dict[int, int] = {}
+            for node in level:
+                children = slice(self.child_off[node], self.child_off[node + 1])
+                for b, child in zip(self.child_byte[children].tolist(), self.child_node[children].tolist()):
+                    if b == 0x22:
+                        quotes.append((child, k))
+                    elif b in b" \t\r\n":
+                        below[child] = k
+            level = below
+        lists = [tokens[kind == 1], counts(kind == 1, longest), longest, lead, tokens[kind == 2], counts(kind == 2, lead),
+                 np.array(pairs, np.int32).reshape(-1, 2), counts(left, lead),
+                 np.array(quotes, np.int32).reshape(-1, 2), len(quotes)]
+        self._opening_lists = [np.ascontiguousarray(x) for x in lists if isinstance(x, np.ndarray)]
+        at = iter(self._opening_lists)
+        self.openings = np.array([next(at).ctypes.data if isinstance(x, np.ndarray) else x for x in lists],
+                                 np.int64)
 
     def _tries(self) -> Parts:
         """The structural trie, the suffix trie and the cuts; the rest of the parts still empty."""
@@ -381,6 +446,7 @@ class TokenTables:
         block[mk.CHILD_BYTE] = self.child_byte.ctypes.data
         block[mk.CHILD_NODE] = self.child_node.ctypes.data
         block[mk.N_TOKENS] = self.vocabulary.size
+        block[mk.OPENINGS] = self.openings.ctypes.data
         block[mk.DUPS] = self.dups.ctypes.data
         block[mk.N_DUPS] = len(self.dups)
         block[mk.STRUCT] = self.struct.nodes.ctypes.data

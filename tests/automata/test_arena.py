@@ -208,7 +208,6 @@ def test_a_mask_larger_than_an_arena_may_be(vocab, monkeypatch):
 def fill_up(arena) -> None:
     """Leave no free row in what the arena holds."""
     from structgen.tokens import mask_kernels as mk
-    arena._grow_rows()
     arena.block[mk.N_ROWS] = arena.block[mk.CAP_ROWS]
 
 
