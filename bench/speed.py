@@ -8,7 +8,10 @@ seen from Python.  Time to first mask: compile plus the first mask of a schema.
 A test stops where its token is not in the mask.  A schema on which an engine
 takes longer than ``--timeout`` is given up (the process is replaced).
 
-Ratios are over the schemas both engines take.  Exit status 1: a bar failed.
+Ratios are over the schemas both engines take.  Schemas that use one of the
+keywords `RICH` (``not``, ``uniqueItems``, ``if`` and so on) are part of all
+figures, and reported once more by themselves; ``--rich`` runs only those.
+Exit status 1: a bar failed.
 """
 
 from __future__ import annotations
@@ -32,6 +35,12 @@ from peers import Refused, dumps, finished, make
 #: Ours over llguidance's, per figure: the bars of the issue.
 BARS = {("tbm", "mean"): 1 / 5, ("tbm", "p50"): 1 / 6, ("tbm", "p99"): 1 / 4,
         ("ttfm", "p50"): 1 / 3, ("ttfm", "p99"): 1 / 2}
+#: Keywords that relate parts of a value, or need complements.
+RICH = frozenset(("not", "if", "contains", "uniqueItems", "unevaluatedProperties", "unevaluatedItems", "$dynamicRef",
+                  "$recursiveRef", "dependentSchemas", "propertyNames"))
+#: Keywords whose values map names to schemas, or hold no schemas.
+_MAPS = frozenset(("properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"))
+_DATA = frozenset(("enum", "const", "default", "examples"))
 WARM_UP = {"type": "object", "properties": {"warm": {"type": "integer"}}, "required": ["warm"]}
 #: The warm-up also fills one mask inside a string with a pattern and one inside a bounded
 #: number, so that no engine meets a code path for the very first time on the clock.
@@ -159,6 +168,24 @@ def run_engine(name: str, work: Path, n: int, timeout: float) -> dict[int, dict]
     return rows
 
 
+def is_rich(schema) -> bool:
+    """Does a keyword of `RICH` stand anywhere in the schema (``uniqueItems: false`` aside)?"""
+    stack = [schema]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, list):
+            stack += part
+        elif isinstance(part, dict):
+            if any(value is not False for key, value in part.items() if key in RICH):
+                return True
+            for key, value in part.items():
+                if key in _MAPS and isinstance(value, dict):
+                    stack += value.values()
+                elif key not in _DATA:
+                    stack.append(value)
+    return False
+
+
 def figures(values) -> dict[str, float]:
     """The figures of a sample, in the sample's unit."""
     a = np.asarray(values, np.float64)
@@ -183,8 +210,8 @@ def _ratio(a: float, b: float) -> str:
     return f"1/{b / a:.2f}" if a <= b else f"{a / b:.2f}x"
 
 
-def prepare(path: Path, every: int, limit: int | None) -> list[str]:
-    """Write the cases with their token ids; return their names."""
+def prepare(path: Path, every: int, limit: int | None, rich: bool = False) -> list[str]:
+    """Write the cases with their token ids (only rich ones if asked); return their names."""
     names = []
     enc = benchdata.encoder()
 
@@ -194,9 +221,12 @@ def prepare(path: Path, every: int, limit: int | None) -> list[str]:
     warm = [encode({"warm": 12}), encode({"p": "abcx1", "n": 45, "e": "u", "d": "2020-01-02", "m": {"q": None}})]
     with open(path, "w", encoding="utf-8") as f:
         for name, case in benchdata.cases(every, limit):
+            if rich and not is_rich(case["schema"]):
+                continue
             names.append(name)
             row = {"schema": case["schema"], "tokens": [encode(t["data"]) for t in case.get("tests", [])],
-                   "valid": [t["valid"] for t in case.get("tests", [])], "warm": warm}
+                   "valid": [t["valid"] for t in case.get("tests", [])], "warm": warm,
+                   "rich": is_rich(case["schema"])}
             f.write(json.dumps(row) + "\n")
     return names
 
@@ -207,6 +237,7 @@ def main() -> int:
     p.add_argument("--peer", default="llguidance", help="the engine of the bars")
     p.add_argument("--every", type=int, default=11)
     p.add_argument("--limit", type=int)
+    p.add_argument("--rich", action="store_true", help="only schemas that use one of the keywords RICH")
     p.add_argument("--timeout", type=float, default=20.0, help="seconds a schema (slow peers)")
     p.add_argument("--json", type=Path, help="write all rows here")
     p.add_argument("--worst", type=int, default=0, help="print the slowest schemas of our engine")
@@ -220,9 +251,10 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as tmp:
         work = Path(tmp) / "cases.jsonl"
-        names = prepare(work, args.every, args.limit)
+        names = prepare(work, args.every, args.limit, args.rich)
         with open(work, encoding="utf-8") as f:
-            valid = [json.loads(line)["valid"] for line in f]
+            rows = [json.loads(line) for line in f]
+        valid, rich = [r["valid"] for r in rows], {i for i, r in enumerate(rows) if r["rich"]}
         print(f"{len(names)} schemas, {sum(map(len, valid))} tests; times in µs; ratios are ours / peer")
         results = {}
         for name in args.engines.split(","):
@@ -242,6 +274,11 @@ def main() -> int:
             for r in rows:
                 if "crash" in r or "died" in r:
                     print(f"    {names[r['i']]}: {r.get('crash', 'the process died')}")
+            some = [r for r in took if r["i"] in rich]
+            print(f"  of these with one of {', '.join(sorted(RICH))}: {len(some)} of {len(rich)}")
+            show("TBM", figures([x for r in some for x in r["tbm"]]), None, 1e3, name)
+            show("TTFM", figures([r["ttfm"] for r in some]), None, 1e3, name)
+            print("  all")
             show("TBM", figures([x for r in took for x in r["tbm"]]), None, 1e3, name)
             show("TTFM", figures([r["ttfm"] for r in took]), None, 1e3, name)
     if args.json:
@@ -251,14 +288,15 @@ def main() -> int:
     for ours in [e for e in results if e.startswith("ours")]:
         for peer in [e for e in results if not e.startswith("ours")]:
             both = [i for i in results[ours] if "ttfm" in results[ours][i] and "ttfm" in results[peer].get(i, ())]
-            print(f"\n{ours} against {peer}: {len(both)} schemas both take")
-            f = {}
-            for e in (peer, ours):
-                f[e] = {"tbm": figures([x for i in both for x in results[e][i]["tbm"]]),
-                        "ttfm": figures([results[e][i]["ttfm"] for i in both])}
-            for kind in ("tbm", "ttfm"):
-                show(kind.upper(), f[peer][kind], None, 1e3, peer)
-                show(kind.upper(), f[ours][kind], f[peer][kind], 1e3, ours)
+            for what, some in (("with one of RICH", [i for i in both if i in rich]), ("in all", both)):
+                print(f"\n{ours} against {peer}: {len(some)} schemas both take, {what}")
+                f = {}
+                for e in (peer, ours):
+                    f[e] = {"tbm": figures([x for i in some for x in results[e][i]["tbm"]]),
+                            "ttfm": figures([results[e][i]["ttfm"] for i in some])}
+                for kind in ("tbm", "ttfm"):
+                    show(kind.upper(), f[peer][kind], None, 1e3, peer)
+                    show(kind.upper(), f[ours][kind], f[peer][kind], 1e3, ours)
             if ours == "ours-any" and peer == args.peer:
                 for (kind, which), bar in BARS.items():
                     a, b = f[ours][kind][which], f[peer][kind][which]
