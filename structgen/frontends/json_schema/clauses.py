@@ -206,7 +206,7 @@ def _with(g: "SchemaGrammar", obj: ObjForm, absent: list[str], present: list[tup
         layers += (g.absent(name),)
     for name, node in present:
         if node != ANY:
-            layers += (Layer({name: node}),)
+            layers += (Layer({name: node}, own=False),)
         required += (name,)
     return obj._replace(layers=layers, required=tuple(dict.fromkeys(required)))
 

@@ -269,7 +269,7 @@ def _rest_of_objects(form: Form, node: int, explicit: bool) -> Form:
             if rest is None:
                 patterns = sorted((m for m in obj.marks if isinstance(m, Pattern)), key=lambda p: p.source)
                 layer = Layer({m: ANY for m in sorted(m for m in obj.marks if isinstance(m, str))},
-                              tuple((p, ANY) for p in patterns), node, explicit)
+                              tuple((p, ANY) for p in patterns), node, explicit, own=False)
                 rest = layers[obj.marks] = ObjForm((layer,))
             met = _meet_objects(obj, rest)
             if met is None:

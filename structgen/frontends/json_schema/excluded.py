@@ -112,17 +112,17 @@ def _objects(g: "NodeTable", values: list, depth: int) -> tuple:
                 if kinds > most:
                     best, most = name, kinds
         if best is None:            # one object is left, all of whose keys are there: one more key
-            out.append(ObjForm((Layer(props),) if props else (), required, len(required) + 1))
+            out.append(ObjForm((Layer(props, own=False),) if props else (), required, len(required) + 1))
             continue
         lacking = [v for v in left if best not in v]
         groups = _groups([v for v in left if best in v], lambda v: v[best])
         heads = [group[0][best] for group in groups.values()]
         other = excluding(g, heads, depth + 1)
         if lacking:
-            out.append(ObjForm((Layer({**props, best: other}),), required + (best,)))
+            out.append(ObjForm((Layer({**props, best: other}, own=False),), required + (best,)))
             stack.append(({**props, best: NONE}, lacking))
         else:
-            out.append(ObjForm((Layer({**props, best: other}),), required))
+            out.append(ObjForm((Layer({**props, best: other}, own=False),), required))
         for head, group in zip(heads, groups.values()):
             if not _is_huge(head):
                 stack.append(({**props, best: g.const(head, g.docs.root.site)}, group))

@@ -41,17 +41,20 @@ class Layer:
 
     `props` maps declared names to nodes, `patterns` pairs a pattern with a
     node, `additional` is the node of keys that neither covers.  `explicit`
-    says that the schema asked for such keys with a schema of its own.
+    says that the schema asked for such keys with a schema of its own; `own`
+    that these are keywords of a schema, not made from a complement or a value:
+    only they declare properties, where undeclared ones are left out.
     """
 
-    __slots__ = ("props", "patterns", "additional", "explicit")
+    __slots__ = ("props", "patterns", "additional", "explicit", "own")
 
     def __init__(self, props: dict[str, int], patterns: tuple[tuple[Pattern, int], ...] = (),
-                 additional: int = ANY, explicit: bool = False):
+                 additional: int = ANY, explicit: bool = False, own: bool = True):
         self.props = props
         self.patterns = patterns
         self.additional = additional
         self.explicit = explicit
+        self.own = own
 
 
 class Contains(NamedTuple):

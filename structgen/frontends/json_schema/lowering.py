@@ -242,7 +242,7 @@ def dependent(name: str, form: Form) -> Form:
         only = form.objects[0]
         if only == ObjForm(required=only.required):
             return ANY_FORM._replace(objects=(ObjForm(deps=((name, only.required),)),))
-    absent = ObjForm(layers=(Layer({name: NONE}),))
+    absent = ObjForm(layers=(Layer({name: NONE}, own=False),))
     present = tuple(o._replace(required=tuple(dict.fromkeys((name,) + o.required))) for o in form.objects)
     return ANY_FORM._replace(objects=(absent,) + present, refused=refused)
 

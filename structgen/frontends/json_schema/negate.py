@@ -229,7 +229,7 @@ def _object(g: "SchemaGrammar", alt: ObjForm, keyword: str, site: Site) -> Optio
             ((atom, positive),) = lit.lang[0]
             if positive and type(atom) is Literals and len(atom.words) == 1:
                 name = atom.words[0]
-                out[ObjForm((Layer({name: lit.node}),) if lit.node != ANY else (), (name,))] = None
+                out[ObjForm((Layer({name: lit.node}, own=False),) if lit.node != ANY else (), (name,))] = None
                 return tuple(out)
     if literals:
         out[ObjForm(clauses=(tuple(literals),))] = None

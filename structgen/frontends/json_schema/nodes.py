@@ -193,7 +193,7 @@ class NodeTable:
         """The group of keywords that forbids one key; one object for each name."""
         layer = self._absent.get(name)
         if layer is None:
-            layer = self._absent[name] = Layer({name: NONE})
+            layer = self._absent[name] = Layer({name: NONE}, own=False)
         return layer
 
     def complement(self, node: int, keyword: str, site: Site) -> int:

@@ -110,7 +110,7 @@ def object_alt(g: "SchemaGrammar", obj: ObjForm, declare: tuple[str, ...] = ()) 
                 nodes.append(g.out(additional))
         deps: tuple = ()
         extra = _plain_extra(g, additional)
-        if closed and props and not layers[0].explicit:
+        if closed and props and not layers[0].explicit and layers[0].own:
             extra = None
     else:
         lang = key_language(g, obj)
@@ -125,7 +125,8 @@ def object_alt(g: "SchemaGrammar", obj: ObjForm, declare: tuple[str, ...] = ()) 
         for name in order:
             names.append(name)
             nodes.append(g.out(key_node(g, obj, name)) if lang == ANY_STRING or contains(lang, name) else NONE)
-        extra, more = _classes(g, obj, lang, set(order), closed and bool(order))
+        extra, more = _classes(g, obj, lang, set(order),
+                               closed and any([layer.own and bool(layer.props) for layer in layers]))
         for name, node in more:
             names.append(name)
             nodes.append(node)

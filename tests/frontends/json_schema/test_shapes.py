@@ -108,6 +108,21 @@ def test_closed():
     assert only_object({"type": "object", "additionalProperties": True}, extra="closed")[1].extra is not None
 
 
+def test_only_declared_properties_close_an_object():
+    """Names in a complement, and objects that must differ, declare nothing."""
+    for schema in ({"type": "object", "not": {"required": ["z"]}}, {"type": "object", "required": ["a"]},
+                   {"type": "object", "dependentSchemas": {"a": {"required": ["b"], "maxProperties": 3}}}):
+        g = lower(schema, Options(extra="closed"))
+        assert all(alt.extra is not None for alt in g.node(g.root).objects), schema
+    g = lower({"type": "array", "uniqueItems": True, "items": {"type": "object"}}, Options(extra="closed"))
+    rest = g.node(g.without(g.node(g.root).arrays[0].items, [{"a": 1}, {"a": 2, "b": 3}, {}]))
+    assert rest.objects and all(alt.extra is not None for alt in rest.objects)
+    declared = lower({"type": "array", "uniqueItems": True, "items": {"type": "object", "properties": {"a": {}}}},
+                     Options(extra="closed"))
+    rest = declared.node(declared.without(declared.node(declared.root).arrays[0].items, [{"a": 1}]))
+    assert rest.objects and all(alt.extra is None for alt in rest.objects)
+
+
 def test_arrays():
     _, node = root({"type": "array", "prefixItems": [{"type": "null"}, {"type": "string"}], "items": {"type": "null"},
                     "maxItems": 1})
