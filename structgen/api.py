@@ -175,8 +175,8 @@ def _of_slots(model: Any, sampling: str) -> bool:
 
     if type(model).__name__.startswith("DiffusionGemma"):
         raise ModelError("DiffusionGemma has no mask token: it refines random tokens in a loop of its own",
-                         hint="model.generate(..., logits_processor=[structgen.diffusion.DiffusionLogitsProcessor("
-                              "compiled)])")
+                         hint="model.generate(..., logits_processor=LogitsProcessorList(["
+                              "structgen.diffusion.DiffusionLogitsProcessor(compiled)]))")
     if not fills_slots(model):
         return False
     if sampling != "mask":
