@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
-from .errors import (BudgetError, DeadEndError, GrammarError, LimitError, MatcherError, ModelError, RegexError,
-                     SchemaError, StructgenError, UnsatisfiableSchema, UnsupportedSchema, VocabularyError)
+from .errors import (BudgetError, DeadEndError, GrammarError, LimitError, MatcherError, ModelError, PredicateError,
+                     RegexError, SchemaError, StructgenError, UnsatisfiableSchema, UnsupportedSchema, VocabularyError)
 
 # where each public name lives
 _HOMES = {
@@ -29,7 +29,8 @@ _HOMES = {
 
 __all__ = [
     "__version__", "StructgenError", "SchemaError", "UnsupportedSchema", "UnsatisfiableSchema", "GrammarError",
-    "RegexError", "VocabularyError", "MatcherError", "LimitError", "DeadEndError", "BudgetError", "ModelError", *_HOMES,
+    "RegexError", "VocabularyError", "MatcherError", "LimitError", "DeadEndError", "BudgetError", "ModelError",
+    "PredicateError", *_HOMES,
 ]
 
 if TYPE_CHECKING:

@@ -137,24 +137,32 @@ def _vocabulary_of(model: Any, tokenizer: Any) -> "Vocabulary":
 
 # -- generating ----------------------------------------------------------------------
 
+def _rows(prompt: Any, schema: Any) -> tuple[bool, list, list]:
+    """Whether there are several prompts, the prompts, and the schema of each."""
+    from .decoding.chat import is_batch
+
+    batch = is_batch(prompt)
+    prompts = list(prompt) if batch else [prompt]
+    several = isinstance(schema, (list, tuple))
+    if several and not batch:
+        raise StructgenError("a list of schemas needs a list of prompts",
+                             hint="for one of several texts: schema=sg.Choice([...])")
+    schemas = list(schema) if several else [schema] * len(prompts)
+    if len(schemas) != len(prompts):
+        raise StructgenError(f"{len(schemas)} schemas for {len(prompts)} prompts")
+    return batch, prompts, schemas
+
+
 def _job(prompt: Any, schema: Any, model: Any, tokenizer: Any, max_new_tokens: Optional[int], sampling: str, seed: Any,
          jump: Optional[str], chat_template: Union[bool, str], mass: bool, cancelled: Optional[Callable[[], bool]],
          options: dict) -> Any:
     """What carries out one call: a loop from left to right, or over the canvases of a masked model."""
-    from .decoding.chat import is_batch
     from .models import as_loaded
 
     if max_new_tokens is not None and (isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int)
                                        or max_new_tokens < 1):
         raise StructgenError(f"max_new_tokens={max_new_tokens!r}: wanted an integer >= 1")
-    batch = is_batch(prompt)
-    prompts = list(prompt) if batch else [prompt]
-    schemas = list(schema) if isinstance(schema, (list, tuple)) else [schema] * len(prompts)
-    if isinstance(schema, (list, tuple)) and not batch:
-        raise StructgenError("a list of schemas needs a list of prompts",
-                             hint="for one of several texts: schema=sg.Choice([...])")
-    if len(schemas) != len(prompts):
-        raise StructgenError(f"{len(schemas)} schemas for {len(prompts)} prompts")
+    batch, prompts, schemas = _rows(prompt, schema)
     loaded = as_loaded(model, tokenizer)
     seeds = _seeds(seed, len(prompts))
     if _of_slots(loaded.model, sampling):
@@ -393,18 +401,14 @@ def _sampled(prompt: Any, schema: Any, model: Any, tokenizer: Any, max_new_token
     """`generate` by :func:`structgen.sample`: one text a prompt."""
     import numpy as np
 
-    from .decoding.chat import is_batch, render
+    from .decoding.chat import render
     from .decoding.result import Result
     from .models import as_loaded
     from .sampling import sample
 
-    if schema is None:
+    batch, prompts, schemas = _rows(prompt, schema)
+    if any(one is None for one in schemas):
         raise StructgenError(f"sampling={sampling!r} needs a constraint")
-    batch = is_batch(prompt)
-    prompts = list(prompt) if batch else [prompt]
-    schemas = list(schema) if batch and isinstance(schema, (list, tuple)) else [schema] * len(prompts)
-    if len(schemas) != len(prompts):
-        raise StructgenError(f"{len(schemas)} schemas for {len(prompts)} prompts")
     loaded = as_loaded(model, tokenizer)
     _of_slots(loaded.model, sampling)       # refuses masked models
     out = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 __all__ = [
     "StructgenError", "SchemaError", "UnsupportedSchema", "UnsatisfiableSchema",
     "GrammarError", "RegexError", "VocabularyError", "MatcherError",
-    "LimitError", "BudgetError", "ModelError",
+    "LimitError", "BudgetError", "ModelError", "PredicateError",
 ]
 
 
@@ -130,3 +130,17 @@ class BudgetError(StructgenError):
 
 class ModelError(StructgenError):
     """A model or tokenizer that cannot be loaded or used."""
+
+
+class PredicateError(StructgenError):
+    """A predicate or potential of the caller raised, or gave what is no verdict.
+
+    `text` is what it was asked about, `partial` the
+    :class:`~structgen.sampling.result.SampleResult` so far; ``__cause__`` is the
+    caller's own error.
+    """
+
+    def __init__(self, message: str, *, text: bytes = b"", partial: object = None, hint: str | None = None):
+        self.text = text
+        self.partial = partial
+        super().__init__(message, hint=hint)

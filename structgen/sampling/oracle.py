@@ -18,7 +18,8 @@ What is sampled from it, and how, is :mod:`structgen.sampling.walkers`' matter.
 Costs: 8 bytes a token of a row (past `max_bytes` rows go to a file that the
 operating system pages in), a matcher's state a node, one position of the model
 an expanded node.  Nodes with a single allowed token are scored together with
-what follows them, in one pass.
+what follows them, in one pass, as far as walks are likely to come: how likely
+is learned from the forced tokens scored so far.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ _NODE_FIELDS = {
 _FILL = {"parent": -1, "first": -1, "sibling": -1, "lost_token": -1, "theta": 1.0}
 #: forced tokens scored together
 MAX_CHAIN = 64
+#: walks that may stop on the way: how likely one must be to come to a forced node for it to be scored ahead
+AHEAD = 0.5
 
 
 class PrefixOracle:
@@ -98,6 +101,8 @@ class PrefixOracle:
         self.blocks = np.empty(1 << 8, np.float64)
         self.size = self._rows = self._sums = 0
         self._matchers: list[Any] = []
+        self._forced: dict[tuple[int, int], tuple[float, int]] = {}     # (token before, forced one) -> sum of m, count
+        self._forced_all = (1.0, 1)
         self.ends = np.zeros(self.vocabulary.size, np.uint8)
         self.ends[list(self.vocabulary.eos_ids)] = 1
         self._add(-1, -1, 1.0, compiled.matcher())
@@ -190,8 +195,15 @@ class PrefixOracle:
         return nodes + self.ids.nbytes + self.logp.nbytes + self.blocks.nbytes
 
     # ------------------------------------------------------------------ expanding
-    def expand(self, nodes: Sequence[int]) -> None:
+    def expand(self, nodes: Sequence[int], sure: bool = True) -> None:
         """Expand nodes (and what is forced behind them) in one call of the scorer.
+
+        Parameters
+        ----------
+        nodes : sequence of int
+        sure : bool
+            Whether what is forced will be needed; if not, it is scored ahead only
+            as far as a walk that throws coins is likely to come.
 
         Raises
         ------
@@ -202,7 +214,7 @@ class PrefixOracle:
         for v in dict.fromkeys(nodes):
             if self.expanded[v]:
                 continue
-            chain = self._chain(v)
+            chain = self._chain(v, sure)
             if chain:
                 chains.append(chain)
         if not chains:
@@ -227,9 +239,10 @@ class PrefixOracle:
                 allowed = allowed[~last]
         return allowed
 
-    def _chain(self, v: int) -> list[tuple[int, np.ndarray]]:
+    def _chain(self, v: int, sure: bool) -> list[tuple[int, np.ndarray]]:
         """`v` and the nodes behind it that are forced, with what is allowed at each."""
         chain: list[tuple[int, np.ndarray]] = []
+        chance = 1.0
         while True:
             allowed = self._allowed(v)
             if not len(allowed):
@@ -238,6 +251,11 @@ class PrefixOracle:
             chain.append((v, allowed))
             if len(allowed) > 1 or self.ends[allowed[0]] or len(chain) == MAX_CHAIN:
                 return chain
+            if not sure:
+                total, count = self._forced.get((int(self.token[v]), int(allowed[0])), self._forced_all)
+                chance *= total / count
+                if chance < AHEAD:
+                    return chain
             c = self.first[v]
             if c < 0:
                 matcher = self._matchers[v].fork()
@@ -265,6 +283,8 @@ class PrefixOracle:
         some = logp > -np.inf
         if not some.all():
             allowed, logp = allowed[some], logp[some]
+        if len(allowed) == 1:
+            self._learn_forced(int(self.token[v]), int(allowed[0]), float(np.exp(np.float64(logp[0]))))
         n = len(allowed)
         blocks = -(-n // wk.BLOCK)
         self._room(n, blocks)
@@ -288,6 +308,11 @@ class PrefixOracle:
             if self.expanded[c]:
                 self._lower(int(c))
             c = self.sibling[c]
+
+    def _learn_forced(self, before: int, token: int, p: float) -> None:
+        total, count = self._forced.get((before, token), (0.0, 0))
+        self._forced[before, token] = total + p, count + 1
+        self._forced_all = self._forced_all[0] + p, self._forced_all[1] + 1
 
     def _lower(self, v: int) -> None:
         wk.lower_bounds(v, self.parent, self.token, self.first, self.sibling, self.expanded, self.edge, self.theta,

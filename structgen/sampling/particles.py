@@ -25,10 +25,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 
+from ..errors import PredicateError
 from .estimates import ess, log_mean_exp
 from .oracle import PrefixOracle
 
@@ -56,13 +57,22 @@ class Particle:
 
 @dataclass
 class Cloud:
-    """What a run leaves: particles with their weights, and the estimate of log Z."""
+    """Particles with their weights, as far as a run has come.
+
+    `log_z` is the estimate once the run is over; `ancestors` counts the particles
+    of the first step that have descendants, `tests` the calls of the predicate.
+    """
 
     particles: list[Particle]
-    log_z: float
-    resamplings: int
-    ancestors: int          # distinct particles of the first step that have descendants
-    tests: int              # calls of the predicate
+    log_z: float = 0.0
+    resamplings: int = 0
+    ancestors: int = 0
+    tests: int = 0
+
+    @classmethod
+    def start(cls, n: int) -> "Cloud":
+        """`n` particles at the root."""
+        return cls([Particle() for _ in range(n)])
 
 
 def adaptive_draw(p: np.ndarray, test: Callable[[int], bool],
@@ -120,25 +130,54 @@ def _resampled(particles: list[Particle], rng: np.random.Generator) -> tuple[lis
     return out, [int(k) for k in chosen]
 
 
-def run_particles(oracle: PrefixOracle, n: int, rng: np.random.Generator, *, threshold: float = 0.5,
+def _asked(function: Callable[[bytes, bool], Any], name: str, text: bytes, ended: bool) -> float:
+    """A verdict of the caller's function as a number."""
+    try:
+        value = float(function(text, ended))
+    except Exception as error:
+        raise PredicateError(f"the {name} raised {type(error).__name__}: {error} (asked about {text[-60:]!r}, "
+                             f"ended={ended})", text=text, hint="the error's .partial holds what was found so far"
+                             ) from error
+    if math.isnan(value) or value == math.inf:
+        raise PredicateError(f"the {name} gave {value} (asked about {text[-60:]!r}, ended={ended})", text=text,
+                             hint="the error's .partial holds what was found so far")
+    return value
+
+
+def run_particles(oracle: PrefixOracle, cloud: Cloud, rng: np.random.Generator, *, threshold: float = 0.5,
                   twist: bool = False, potential: Optional[Potential] = None,
                   predicate: Optional[Predicate] = None,
-                  spent: Callable[[], bool] = lambda: False) -> Optional[Cloud]:
-    """Run `n` particles to the end; None if `spent()` turned true before.
+                  spent: Callable[[], bool] = lambda: False) -> bool:
+    """Run the particles to the end; False if `spent()` turned true before.
 
-    A predicate that raises ends the run with its error.
+    Whatever happens, `cloud` holds the particles as far as they came.
+
+    Raises
+    ------
+    PredicateError
+        The predicate or potential raised, or gave NaN or infinity.
     """
-    particles = [Particle() for _ in range(n)]
+    n = len(cloud.particles)
     origin = list(range(n))
-    log_z, resamplings, tests = 0.0, 0, 0
     verdicts: dict[tuple[int, int], bool] = {}
+    log_z = 0.0
+
+    def holds(v: int, token: int, base: bytes) -> bool:
+        key = (v, token)
+        if predicate is not None and key not in verdicts:
+            end = bool(oracle.ends[token])
+            text = base if end else base + (oracle.vocabulary.token_bytes(token) or b"")
+            verdicts[key] = bool(_asked(predicate, "predicate", text, end))
+            cloud.tests += 1
+        return verdicts[key]
+
     oracle.expand([0])
     while True:
-        moving = [x for x in particles if x.end < 0 and x.log_w > -math.inf]
+        moving = [x for x in cloud.particles if x.end < 0 and x.log_w > -math.inf]
         if not moving:
             break
         if spent():
-            return None
+            return False
         oracle.expand([x.node for x in moving])
         for x in moving:
             v = x.node
@@ -156,18 +195,7 @@ def run_particles(oracle: PrefixOracle, n: int, rng: np.random.Generator, *, thr
                 ids, logp = oracle.row(v)
                 p = np.exp(logp.astype(np.float64) - math.log(mass))
                 base = oracle.text(v)
-
-                def test(k: int) -> bool:
-                    nonlocal tests
-                    key = (v, int(ids[k]))
-                    if key not in verdicts:
-                        tests += 1
-                        end = bool(oracle.ends[ids[k]])
-                        more = b"" if end else oracle.vocabulary.token_bytes(int(ids[k])) or b""
-                        verdicts[key] = bool(predicate(base + more, end))
-                    return verdicts[key]
-
-                k, share = adaptive_draw(p / p.sum(), test, rng)
+                k, share = adaptive_draw(p / p.sum(), lambda k: holds(v, int(ids[k]), base), rng)
                 if k < 0:
                     x.log_w = -math.inf
                     continue
@@ -181,17 +209,18 @@ def run_particles(oracle: PrefixOracle, n: int, rng: np.random.Generator, *, thr
                 if twist and oracle.expanded[x.node]:
                     x.used = float(oracle.theta[x.node])
             if potential is not None:
-                value = float(potential(oracle.text(x.node), x.end >= 0))
+                value = _asked(potential, "potential", oracle.text(x.node), x.end >= 0)
                 x.log_w += value - x.log_potential
                 x.log_potential = value
-        weights = [x.log_w for x in particles]
+        weights = [x.log_w for x in cloud.particles]
         if max(weights) == -math.inf:
             break
-        running = any(x.end < 0 and x.log_w > -math.inf for x in particles)
+        running = any(x.end < 0 and x.log_w > -math.inf for x in cloud.particles)
         if running and ess(weights) < threshold * n:
             log_z += log_mean_exp(weights)
-            particles, chosen = _resampled(particles, rng)
+            cloud.particles, chosen = _resampled(cloud.particles, rng)
             origin = [origin[k] for k in chosen]
-            resamplings += 1
-    log_z += log_mean_exp([x.log_w for x in particles])
-    return Cloud(particles, log_z, resamplings, len(set(origin)), tests)
+            cloud.resamplings += 1
+    cloud.log_z = log_z + log_mean_exp([x.log_w for x in cloud.particles])
+    cloud.ancestors = len(set(origin))
+    return True

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Optional
 
 import numpy as np
 
+from .budget import Meter
 from .estimates import ess, log_mean_exp
 from .oracle import PrefixOracle
-from .walkers import Attempt, Budget, Walkers
+from .walkers import Attempt, Walkers
 
 __all__ = ["Plan", "plan", "ROLLOUTS"]
 
@@ -41,10 +43,10 @@ class Plan:
     rollouts: list[Attempt]
 
 
-def plan(oracle: PrefixOracle, seed: int, *, batch: int = 16, budget: Budget = Budget(),
+def plan(oracle: PrefixOracle, seed: int, *, batch: int = 16, meter: Optional[Meter] = None,
          rollouts: int = ROLLOUTS) -> Plan:
     """Make masked rollouts and choose between exact, weighted and smc."""
-    walkers = Walkers(oracle, "mask", seed, batch, budget)
+    walkers = Walkers(oracle, "mask", seed, batch, meter)
     done: list[Attempt] = []
     new_nodes: list[tuple[int, int]] = []
     before = oracle.evaluations

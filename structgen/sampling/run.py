@@ -10,13 +10,14 @@ from typing import Any, Callable, Optional, Union
 import numpy as np
 
 from ..errors import LimitError, MatcherError, ModelError, StructgenError
+from .budget import Budget, Meter
 from .estimates import (Distance, Interval, ess, kl_mask_target, kl_target_mask, pareto_k,
                         z_from_attempts, z_from_weights)
 from .oracle import PrefixOracle
 from .planner import plan
 from .result import SampleResult, worst_places
 from .scorers import TransformerScorer
-from .walkers import Attempt, Budget, Walkers
+from .walkers import Attempt, Walkers
 from .warping import Warping
 
 __all__ = ["sample", "SAMPLINGS"]
@@ -171,7 +172,8 @@ def _target(model: Any, prompt: Any, constraint: Any, tokenizer: Any, chat_templ
     loaded = as_loaded(model, tokenizer)
     if fills_slots(loaded.model):
         raise ModelError(f"{loaded.name or type(loaded.model).__name__} is a masked model, which gives no probability "
-                         "to whole texts", hint="sg.generate(..., temperature=1) draws jointly from the law of each step")
+                         "to whole texts",
+                         hint="sg.generate(..., temperature=1) draws jointly from the law of each step")
     compiled = _compiled(constraint, _vocabulary_of(loaded.model, loaded.tokenizer))
     _, ids = encode(prompt, loaded.tokenizer, chat_template)
     return TransformerScorer(loaded.model, ids), compiled
@@ -242,7 +244,8 @@ class _Run:
     def __init__(self, oracle: PrefixOracle, n: int, seed: int, batch: int, budget: Budget, on_budget: str,
                  diagnose: int):
         self.oracle, self.n, self.seed, self.batch = oracle, n, seed, batch
-        self.budget, self.on_budget, self.diagnose = budget, on_budget, diagnose
+        self.meter = Meter(oracle, budget)
+        self.on_budget, self.diagnose = on_budget, diagnose
         self.began = (oracle.evaluations, oracle.passes)
         self.method, self.reason, self.exact = "", "", False
         self.taken: list[tuple[tuple[int, ...], float, float, float]] = []     # tokens, log P, log mass, log w
@@ -263,7 +266,7 @@ class _Run:
         if o.theta[0] <= 0:
             raise self._impossible()
         if sampling == "aligned":
-            chosen = plan(o, self.seed + 1, batch=self.batch, budget=self.budget)
+            chosen = plan(o, self.seed + 1, batch=self.batch, meter=self.meter)
             for a in chosen.rollouts:
                 self._masked(a)
             self.visits += sum(a.visits for a in chosen.rollouts)
@@ -293,7 +296,7 @@ class _Run:
                 return result
             raise LimitError(f"the budget ({self.stopped}) was spent after {len(result)} of {self.n} texts",
                              place=f"budget of {self.stopped}", partial=result,
-                             limit=getattr(self.budget, self.stopped),
+                             limit=getattr(self.meter.budget, self.stopped),
                              hint="sampling='weighted' or 'smc' for laws that are out of reach; the error's .partial "
                                   "holds what was found, its .oracle goes on from there")
         self.exact = sampling in ("exact", "rejection", "dp")
@@ -307,7 +310,7 @@ class _Run:
                             hint="raise max_tokens, or loosen top_k, top_p, min_p")
 
     def _walks(self, method: str) -> None:
-        walkers = Walkers(self.oracle, method, self.seed, self.batch, self.budget)
+        walkers = Walkers(self.oracle, method, self.seed, self.batch, self.meter)
         for a in walkers.finished():
             self.attempts.append(a)
             self.visits += a.visits + (not a.success)
@@ -322,24 +325,25 @@ class _Run:
         self.stopped = walkers.stopped
 
     def _particles(self, count: int, threshold: float, twist: bool, potential: Any, predicate: Any) -> None:
-        from .particles import run_particles
+        from .particles import Cloud, run_particles
 
-        rng = np.random.default_rng(self.seed)
-        watch = Walkers(self.oracle, "mask", 0, 1, self.budget)
-        cloud = run_particles(self.oracle, count, rng, threshold=threshold, twist=twist, potential=potential,
-                              predicate=predicate, spent=watch._spent)
-        if cloud is None:
-            self.stopped = watch.stopped
+        cloud = Cloud.start(count)
+        try:
+            over = run_particles(self.oracle, cloud, np.random.default_rng(self.seed), threshold=threshold, twist=twist,
+                                 potential=potential, predicate=predicate, spent=self.meter.spent)
+        finally:        # an error takes along what was finished
+            for x in cloud.particles:
+                self.visits += x.visits
+                if x.end >= 0 and x.log_w > -math.inf:
+                    log_p, _ = self.oracle.found(x.node, x.end)
+                    self.taken.append(((*self.oracle.path(x.node), x.end), log_p, x.log_mass, x.log_w))
+            self.acceptance = len(self.taken) / count
+        if not over:
+            self.stopped = self.meter.stopped
             return
-        self.visits += sum(x.visits for x in cloud.particles)
-        alive = [x for x in cloud.particles if x.end >= 0 and x.log_w > -math.inf]
-        self.acceptance = len(alive) / count
-        if not alive:
+        if not self.taken:
             raise MatcherError("every particle died" + (": the predicate refused everything" if predicate else ""),
                                hint="more particles, or a looser constraint")
-        for x in alive:
-            log_p, _ = self.oracle.found(x.node, x.end)
-            self.taken.append(((*self.oracle.path(x.node), x.end), log_p, x.log_mass, x.log_w))
         free = predicate is None and potential is None
         low, high = (_log(self.oracle.known), _log(self.oracle.upper)) if free else (-math.inf, math.inf)
         self.log_z = Interval(cloud.log_z, low, high)
@@ -355,11 +359,10 @@ class _Run:
         if style not in STYLES:
             raise StructgenError(f"style={style!r}: wanted one of {', '.join(map(repr, STYLES))}")
         rng = np.random.default_rng(self.seed)
-        watch = Walkers(self.oracle, "mask", 0, 1, self.budget)
         moves = accepted = tried = 0
         while len(self.taken) < self.n:
-            if watch._spent() or tried > 100 * self.n:
-                self.stopped = watch.stopped or "attempts"
+            if self.meter.spent(tried) or tried > 100 * self.n:
+                self.stopped = self.meter.stopped or "attempts"
                 return
             tried += 1
             x = masked_text(self.oracle, rng)
@@ -378,7 +381,7 @@ class _Run:
                           "the law is right only in the limit")
 
     def _diagnose(self) -> None:
-        walkers = Walkers(self.oracle, "mask", self.seed + 1, self.batch, self.budget)
+        walkers = Walkers(self.oracle, "mask", self.seed + 1, self.batch, self.meter)
         for a in walkers.finished():
             self._masked(a)
             if len(self.masked) >= self.diagnose:

@@ -150,20 +150,22 @@ class TransformerScorer:
         if rows:
             self._reserve(sum(map(len, fed)), keep={s for slots in known for s in slots})
             logits, new = self._run(known, fed)
+            kept: list[tuple[int, int, int]] = []           # slot, row, column from the right
             for r, k in enumerate(rows):
                 path, n = paths[k], len(fed[r])
                 for j in range(n):
                     prefix = path[:len(path) - n + j + 1]
                     if prefix not in self._slot:
-                        slot = self._free.pop()
-                        for (keys, values), (nk, nv) in zip(self._pool, new):
-                            keys[slot] = nk[r, :, nk.shape[2] - n + j]
-                            values[slot] = nv[r, :, nv.shape[2] - n + j]
-                        self._slot[prefix] = slot
+                        self._slot[prefix] = self._free.pop()
+                        kept.append((self._slot[prefix], r, j - n))
                 wanted = self._numpy(logits[r, -min(counts[k], n):])
                 if counts[k] > n:                   # the path from its first token on: the prompt's own row too
                     wanted = np.concatenate([self._first[None], wanted])
                 out[k] = wanted
+            slots, which, columns = torch.tensor(kept, dtype=torch.long).reshape(-1, 3).T
+            for (keys, values), (nk, nv) in zip(self._pool, new):
+                keys[slots] = nk[which, :, nk.shape[2] + columns]
+                values[slots] = nv[which, :, nv.shape[2] + columns]
             del logits, new
         if torch.cuda.is_available() and self._model.device.type == "cuda":
             torch.cuda.synchronize(self._model.device)

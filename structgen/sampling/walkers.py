@@ -27,17 +27,17 @@ texts.
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, field
 from typing import Iterator, Optional
 
 import numpy as np
 
 from . import walk_kernels as wk
+from .budget import Budget, Meter
 from .oracle import PrefixOracle
 from .scorers import Path
 
-__all__ = ["METHODS", "Attempt", "Budget", "Walkers"]
+__all__ = ["METHODS", "Attempt", "Walkers"]
 
 # method -> (how children are drawn, which coin)
 METHODS = {
@@ -47,16 +47,6 @@ METHODS = {
     "mask": (wk.RAW, wk.COIN_NONE),
     "rejection": (wk.RAW, wk.COIN_MASS),
 }
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What a request may spend; None: no limit.  `seconds` is wall time."""
-
-    forwards: Optional[int] = None
-    evaluations: Optional[int] = None
-    attempts: Optional[int] = None
-    seconds: Optional[float] = None
 
 
 @dataclass
@@ -112,7 +102,8 @@ class Walkers:
         Attempt i of a seed draws the same numbers, whatever the batch.
     batch : int
         Walks going on at once.
-    budget : Budget
+    meter : Meter, optional
+        What may be spent.
 
     Attributes
     ----------
@@ -123,18 +114,20 @@ class Walkers:
     """
 
     def __init__(self, oracle: PrefixOracle, method: str, seed: int, batch: int = 16,
-                 budget: Budget = Budget()):
+                 meter: Optional[Meter] = None):
         self.oracle = oracle
         self.method = method
         self.draw, self.coin = METHODS[method]
         self.seed = seed
         self.batch = batch
-        self.budget = budget
+        self.meter = Meter(oracle, Budget()) if meter is None else meter
         self.attempts: list[Attempt] = []
-        self.stopped: Optional[str] = None
         self._done = 0              # attempts[:_done] are over
         self._active: list[Attempt] = []
-        self._begun = (oracle.passes, oracle.evaluations, time.monotonic())
+
+    @property
+    def stopped(self) -> Optional[str]:
+        return self.meter.stopped
 
     def finished(self) -> Iterator[Attempt]:
         """Attempts that are over, in the order they began, until nobody asks or the budget is spent."""
@@ -144,25 +137,13 @@ class Walkers:
                 yield self.attempts[self._done - 1]
             if self.oracle.expanded[0] and self.oracle.theta[0] <= 0:
                 return
-            if self._spent():
+            if self.meter.spent(self._done):
                 return
             self._step()
 
     def path(self, attempt: Attempt) -> Path:
         """The tokens of a successful attempt, end token included."""
         return (*self.oracle.path(attempt.node), attempt.end)
-
-    def _spent(self) -> bool:
-        b, (passes, evaluations, began) = self.budget, self._begun
-        have = {"forwards": (b.forwards, self.oracle.passes - passes),
-                "evaluations": (b.evaluations, self.oracle.evaluations - evaluations),
-                "attempts": (b.attempts, self._done),
-                "seconds": (b.seconds, time.monotonic() - began)}
-        for name, (limit, spent) in have.items():
-            if limit is not None and spent >= limit:
-                self.stopped = name
-                return True
-        return False
 
     def _begin(self) -> Attempt:
         index = len(self.attempts)
@@ -177,7 +158,7 @@ class Walkers:
         if not o.expanded[0]:
             o.expand([0])
             return
-        limit = self.budget.attempts
+        limit = self.meter.budget.attempts
         wanted: list[int] = []
         waiting: list[Attempt] = []
         todo = self._active
@@ -205,7 +186,8 @@ class Walkers:
                 a.out[3] = o.upper if self.draw == wk.BOUND else 1.0
                 todo.append(a)
         self._active = waiting
-        o.expand(wanted)
+        # where no coin is thrown, what is forced behind a node is sure to be needed
+        o.expand(wanted, sure=self.coin == wk.COIN_NONE)
 
     def _move(self, a: Attempt) -> None:
         """One walker, as far as it comes."""

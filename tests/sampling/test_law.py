@@ -156,7 +156,7 @@ class OrderOfCompletion(Walkers):
 
     def finished(self):
         given: set[int] = set()
-        while not self._spent():
+        while not self.meter.spent(self._done):
             for a in sorted(self.attempts, key=lambda a: a.visits):
                 if a.over and a.index not in given:
                     given.add(a.index)

@@ -280,8 +280,9 @@ def test_errors_keep_what_was_found():
     def fails(text, ended):
         raise KeyError("the database is gone")
 
-    with pytest.raises(KeyError):
+    with pytest.raises(sg.PredicateError, match="the database is gone") as caught:
         sample(model, None, compiled, n=4, max_tokens=8, sampling="awrs", predicate=fails)
+    assert isinstance(caught.value.__cause__, KeyError) and caught.value.partial.oracle.evaluations == 1
     with pytest.raises(sg.MatcherError, match="refused everything"):
         sample(model, None, compiled, n=4, max_tokens=8, sampling="awrs", predicate=lambda text, ended: False)
 
