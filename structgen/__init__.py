@@ -15,6 +15,7 @@ from .errors import (BudgetError, DeadEndError, GrammarError, LimitError, Matche
 # where each public name lives
 _HOMES = {
     "agenerate": "api", "compile": "api", "generate": "api", "stream": "api", "witness": "api",
+    "infill": "diffusion.infilling", "HOLE": "diffusion.infilling",
     "sample": "sampling.run", "SampleResult": "sampling.result",
     "Choice": "constraints", "JsonSchema": "constraints", "Regex": "constraints",
     "Either": "combinators", "Optional": "combinators", "Repeat": "combinators", "Seq": "combinators",
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from .decoding.processor import LogitsProcessor
     from .decoding.result import Result
     from .decoding.values import ValueRefused
+    from .diffusion.infilling import HOLE, infill
     from .grammars import EBNF, GBNF, Lark
     from .models.loading import LoadedModel, load
     from .sampling.result import SampleResult

@@ -289,7 +289,7 @@ class Arena:
         chunks = self.__dict__.get("_chunks", ())[1:]
         if chunks:
             self.tables.give_back(chunks)
-        if memory is not None:
+        if memory is not None and _SPARE is not None:       # module names are gone when Python ends
             spare = self.tables.arena_layout.spare
             if len(spare) < _SPARE:
                 spare.append(memory)

@@ -151,7 +151,8 @@ class Tables:
 
     def __del__(self) -> None:
         first = self.__dict__.get("_first")
-        if first is not None and len(_spare[self._minimal]) < _SPARE:
+        # module names are gone when Python ends
+        if first is not None and _spare is not None and len(_spare[self._minimal]) < _SPARE:
             _spare[self._minimal].append((self._arena, self.block, first))
 
     def view(self, name: str) -> np.ndarray:
