@@ -104,7 +104,7 @@ def law_bar(all_settings: Iterable[Setting], count: int, n: int, seed: int) -> b
                 continue
             for batch in (1, 16, 64) if not name else (16,):
                 clock = time.process_time()
-                r = s.sample(n=n, seed=seed, batch=batch, budget={"attempts": 2_000_000}, **warping)
+                r = s.sample(n=n, seed=seed + 7919 * batch, batch=batch, budget={"attempts": 2_000_000}, **warping)
                 assert r.exact
                 tests.add(f"{s.name} {name or f'batch {batch}'}", r.token_ids, truth, clock, (s.name, name))
         clock, drawn = time.process_time(), []

@@ -81,6 +81,15 @@ NoFormatOption = Annotated[Optional[List[str]], typer.Option(
     "--no-format", metavar="NAME", help="Do not enforce this format; repeatable.")]
 LenientOption = Annotated[bool, typer.Option(
     "--lenient", help="List keywords that cannot be enforced instead of refusing them.")]
+ModelOption = Annotated[str, typer.Option(
+    "--model", "-m", metavar="MODEL",
+    help="A folder in Hugging Face format, a hub id, embedded, embedded-diffusion, or tiny (random weights).")]
+PromptOption = Annotated[str, typer.Option(
+    "--prompt", "-p", metavar="TEXT", help="The prompt; - reads it from standard input.")]
+SeedOption = Annotated[Optional[int], typer.Option("--seed", help="Makes sampling repeatable.")]
+TemperatureOption = Annotated[Optional[float], typer.Option("--temperature", help="Sample with this temperature.")]
+TopKOption = Annotated[Optional[int], typer.Option("--top-k", help="Sample from the best K tokens.")]
+TopPOption = Annotated[Optional[float], typer.Option("--top-p", help="Sample from the top of the distribution.")]
 TokenizerOption = Annotated[str, typer.Option(
     "--tokenizer", "-t", metavar="TOKENIZER", help="A folder or file of a tokenizer, a hub id, or bytes.")]
 
@@ -188,20 +197,13 @@ def compile_(
 def generate(
     schema: SchemaOption = None,
     regex: RegexOption = None, ecma: EcmaOption = False, choice: ChoiceOption = None,
-    model: Annotated[str, typer.Option(
-        "--model", "-m", metavar="MODEL",
-        help="A folder in Hugging Face format, a hub id, embedded, embedded-diffusion, or tiny (random weights).")] =
-        "embedded",
-    prompt: Annotated[str, typer.Option("--prompt", "-p", metavar="TEXT", help="The prompt; - reads it from standard "
-                                                                               "input.")] = "",
+    model: ModelOption = "embedded", prompt: PromptOption = "",
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many outputs.")] = 1,
-    seed: Annotated[Optional[int], typer.Option("--seed", help="Makes sampling repeatable.")] = None,
+    seed: SeedOption = None,
     max_new_tokens: Annotated[Optional[int], typer.Option(
         "--max-new-tokens", min=1, help="Token budget; the output is complete within it. For masked models the slots "
                                         "of the canvas. [default: 256; masked models 64]", show_default=False)] = None,
-    temperature: Annotated[Optional[float], typer.Option("--temperature", help="Sample with this temperature.")] = None,
-    top_k: Annotated[Optional[int], typer.Option("--top-k", help="Sample from the best K tokens.")] = None,
-    top_p: Annotated[Optional[float], typer.Option("--top-p", help="Sample from the top of the distribution.")] = None,
+    temperature: TemperatureOption = None, top_k: TopKOption = None, top_p: TopPOption = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print the value as it grows, a line a change.")] = False,
     steps: Annotated[Optional[int], typer.Option("--steps", min=1, help="Masked models: forward passes.")] = None,
     block_length: Annotated[Optional[int], typer.Option(
@@ -231,21 +233,16 @@ def generate(
 def sample(
     schema: SchemaOption = None,
     regex: RegexOption = None, ecma: EcmaOption = False, choice: ChoiceOption = None,
-    model: Annotated[str, typer.Option(
-        "--model", "-m", metavar="MODEL",
-        help="A folder in Hugging Face format, a hub id, embedded, or tiny (random weights).")] = "embedded",
-    prompt: Annotated[str, typer.Option("--prompt", "-p", metavar="TEXT", help="The prompt; - reads it from standard "
-                                                                               "input.")] = "",
+    model: ModelOption = "embedded", prompt: PromptOption = "",
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many texts.")] = 20,
     sampling: Annotated[str, typer.Option(
         "--sampling", metavar="METHOD",
-        help="exact, aligned (choose by predicted cost), weighted, mask, asap, smc, mcmc, rejection or dp.")] = "aligned",
-    seed: Annotated[Optional[int], typer.Option("--seed", help="Makes sampling repeatable.")] = None,
+        help="exact, aligned (choose by predicted cost), weighted, mask, asap, smc, mcmc, rejection or dp.")
+    ] = "aligned",
+    seed: SeedOption = None,
     max_tokens: Annotated[int, typer.Option(
         "--max-tokens", min=1, help="Longest text, end token included; longer ones are not in the language.")] = 256,
-    temperature: Annotated[Optional[float], typer.Option("--temperature", help="Part of the distribution.")] = None,
-    top_k: Annotated[Optional[int], typer.Option("--top-k", help="Part of the distribution.")] = None,
-    top_p: Annotated[Optional[float], typer.Option("--top-p", help="Part of the distribution.")] = None,
+    temperature: TemperatureOption = None, top_k: TopKOption = None, top_p: TopPOption = None,
     tokens: Annotated[str, typer.Option("--tokens", metavar="all|canonical", help="Which spellings of a text in tokens "
                                                                                   "count.")] = "all",
     diagnose: Annotated[int, typer.Option("--diagnose", min=0, help="Masked texts drawn to measure how far masking "
@@ -261,6 +258,8 @@ def sample(
     output_format: Output = OutputFormat.text,
 ) -> None:
     """Sample texts and report how far masking token by token is from the model's distribution given validity.
+
+    Temperature, top-k and top-p are part of that distribution: they act before the constraint.
 
     Texts go to standard output, one a line (as JSON with their probabilities with --output-format json), the report
     to standard error.

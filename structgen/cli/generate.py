@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from .common import InputError, UsageError, out, out_json, progress, settings
-from .inputs import constraint, quiet_libraries, read_text
+from .inputs import prompted
 
 __all__ = ["run"]
 
@@ -20,18 +20,12 @@ def run(schema: Optional[str], regex: Optional[str], ecma: bool, choice: Optiona
     import structgen as sg
     from structgen.models import fills_slots
 
-    if prompt == "-" and schema == "-":
-        raise UsageError("standard input can be read only once")
     if stream and n > 1:
         raise UsageError("--stream shows one output; leave out --n")
     if trace is not None and (stream or n > 1):
         raise UsageError("--trace draws one output; leave out --stream and --n")
-    target = constraint(schema, regex, choice, options, ecma)      # a bad schema is known before the model is loaded
-    text = read_text("-", "prompt") if prompt == "-" else prompt
+    target, text, loaded = prompted(schema, regex, ecma, choice, options, prompt, model)
     arguments = {name: value for name, value in sampling.items() if value is not None}
-    quiet_libraries()
-    with progress("loading the model"):
-        loaded = sg.load(model)
     fills = fills_slots(loaded.model)
     given = {name: value for name, value in {**masked, "trace": trace}.items() if value is not None}
     if given and not fills:

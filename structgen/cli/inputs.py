@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..errors import SchemaError, StructgenError, VocabularyError
-from .common import InputError, UsageError
+from .common import InputError, UsageError, progress
 
-__all__ = ["read_bytes", "read_text", "schema_source", "constraint", "byte_vocabulary", "tokenizer",
+__all__ = ["read_bytes", "read_text", "schema_source", "constraint", "prompted", "byte_vocabulary", "tokenizer",
            "quiet_libraries", "language_options"]
 
 #: ``package.module:Name`` or ``folder/file.py:Name``
@@ -122,6 +122,23 @@ def constraint(schema: Optional[str], regex: Optional[str], choice: Optional[lis
         return grammar_constraint(schema)
     source = schema_source(schema)
     return sg.JsonSchema(source, **options)
+
+
+def prompted(schema: Optional[str], regex: Optional[str], ecma: bool, choice: Optional[list[str]],
+             options: dict[str, Any], prompt: str, model: str) -> tuple[Any, str, Any]:
+    """What commands that run a model begin with: constraint, prompt and loaded model.
+
+    In this order, so that a bad schema is known before the model is loaded.
+    """
+    import structgen as sg
+
+    if prompt == "-" and schema == "-":
+        raise UsageError("standard input can be read only once")
+    target = constraint(schema, regex, choice, options, ecma)
+    text = read_text("-", "prompt") if prompt == "-" else prompt
+    quiet_libraries()
+    with progress("loading the model"):
+        return target, text, sg.load(model)
 
 
 def byte_vocabulary() -> Any:

@@ -7,9 +7,9 @@ import os
 import sys
 from typing import Any, Optional
 
-from .common import UsageError, out, out_json, progress, settings
+from .common import InputError, out, out_json, progress, settings
 from .generate import plain
-from .inputs import constraint, quiet_libraries, read_text
+from .inputs import prompted
 
 __all__ = ["run"]
 
@@ -19,21 +19,17 @@ def run(schema: Optional[str], regex: Optional[str], ecma: bool, choice: Optiona
     """Sample, print texts and report, keep picture and oracle."""
     import structgen as sg
 
-    if prompt == "-" and schema == "-":
-        raise UsageError("standard input can be read only once")
-    target = constraint(schema, regex, choice, options, ecma)      # a bad schema is known before the model is loaded
-    text = read_text("-", "prompt") if prompt == "-" else prompt
-    quiet_libraries()
-    with progress("loading the model"):
-        loaded = sg.load(model)
+    target, text, loaded = prompted(schema, regex, ecma, choice, options, prompt, model)
     if oracle is not None and os.path.exists(oracle):
         arguments["oracle"] = oracle
     with progress(f"sampling {n} texts"):
         result = sg.sample(loaded, text, target, n, on_budget="return", **arguments)
-    if oracle is not None and result.oracle is not None:
-        result.oracle.save(oracle)
-    if plot is not None:
-        result.plot(plot)
+    for path, write in ((oracle, getattr(result.oracle, "save", None)), (plot, result.plot)):
+        if path is not None and write is not None:
+            try:
+                write(path)
+            except OSError as error:
+                raise InputError(f"cannot write {path!r}: {error.strerror or error}") from None
     for words, value, log_p, log_q, log_w in zip(result.texts, result.values, result.log_p, result.log_q, result.log_w):
         if settings.json:
             out_json({"text": words, "value": plain(value), "log_p": float(log_p), "log_q": float(log_q),

@@ -87,23 +87,27 @@ def z_from_attempts(lower: Sequence[float], upper: Sequence[float], new: Sequenc
         with np.errstate(divide="ignore"):
             return float(np.log(q[s]).sum() + np.log1p(-q[~s]).sum())
 
-    # concave in z: log of linear functions
-    grid = floor + width * (np.arange(1, 400) / 400)
+    def slope(z: float) -> float:
+        q = np.maximum(z - low_t, 1e-300)
+        with np.errstate(divide="ignore"):
+            return float((1 / q[s]).sum() - (1 / np.maximum(up_t - q, 0)[~s]).sum())
+
+    # concave in z: sums of logs of linear functions
     a, b = floor, ceiling
-    for _ in range(200):
-        c, d = a + (b - a) * 0.382, a + (b - a) * 0.618
-        if log_likelihood(c) < log_likelihood(d):
-            a = c
+    for _ in range(60):
+        best = 0.5 * (a + b)
+        if slope(best) > 0:
+            a = best
         else:
-            b = d
+            b = best
     best = 0.5 * (a + b)
-    top = max(log_likelihood(best), max(map(log_likelihood, grid)))
+    top = log_likelihood(best)
     target = top - 1.9207           # half the 95 % quantile of chi-squared with one degree of freedom
 
     def edge(inside: float, outside: float) -> float:
         if log_likelihood(outside) >= target:
             return outside
-        for _ in range(80):
+        for _ in range(50):
             mid = 0.5 * (inside + outside)
             if log_likelihood(mid) >= target:
                 inside = mid

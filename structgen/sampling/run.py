@@ -33,7 +33,8 @@ def sample(model: Any, prompt: Any, constraint: Any, n: int = 1, *, sampling: st
            particles: Optional[int] = None, threshold: float = 0.5, twist: bool = False,
            potential: Optional[Callable[[bytes, bool], float]] = None,
            predicate: Optional[Callable[[bytes, bool], bool]] = None, steps: int = 10, style: str = "restart",
-           max_nodes: int = 200_000, chat_template: Union[bool, str] = "auto", **warping: Any) -> SampleResult:
+           max_nodes: int = 200_000, max_bytes: int = 1 << 30, chat_template: Union[bool, str] = "auto",
+           **warping: Any) -> SampleResult:
     """Draw texts from P(text | valid), and say how far masking token by token is from it.
 
     P is the model's distribution over token sequences of at most `max_tokens`
@@ -91,6 +92,8 @@ def sample(model: Any, prompt: Any, constraint: Any, n: int = 1, *, sampling: st
         For ``"mcmc"``: steps a text, ``"restart"`` or ``"prefix"``.
     max_nodes : int
         For ``"dp"``: the largest trie or product tried.
+    max_bytes : int
+        Of scores kept in memory; what is more goes to a temporary file.
 
     Raises
     ------
@@ -110,7 +113,7 @@ def sample(model: Any, prompt: Any, constraint: Any, n: int = 1, *, sampling: st
     """
     if sampling not in SAMPLINGS:
         raise StructgenError(f"sampling={sampling!r}: wanted one of {', '.join(map(repr, SAMPLINGS))}")
-    for name, value in (("n", n), ("batch", batch), ("steps", steps)):
+    for name, value in (("n", n), ("batch", batch), ("steps", steps), ("max_bytes", max_bytes)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise StructgenError(f"{name}={value!r}: wanted an integer >= 1")
     if on_budget not in ("raise", "return"):
@@ -136,7 +139,8 @@ def sample(model: Any, prompt: Any, constraint: Any, n: int = 1, *, sampling: st
         if horizon is None:
             raise StructgenError("max_tokens=None: only sampling='dp' with a finite-context model has no horizon")
         accepts, accepts_key = _accepts(tokens, compiled)
-        held = PrefixOracle(scorer, compiled, horizon, warp, accepts=accepts, accepts_key=accepts_key)
+        held = PrefixOracle(scorer, compiled, horizon, warp, accepts=accepts, accepts_key=accepts_key,
+                            max_bytes=max_bytes)
         if oracle is not None:
             held.restore(oracle)
     else:

@@ -29,3 +29,12 @@ def test_budgets_and_bad_arguments(cli, tmp_path):
     assert cli("sample", "-m", "tiny", "--choice", "a", "--sampling", "magic", "-p", "x").code == 2
     (tmp_path / "o.npz").write_bytes(b"nothing")
     assert cli("sample", "-m", "tiny", "--choice", "a", "-p", "x", "--oracle", str(tmp_path / "o.npz")).code != 0
+    missing = str(tmp_path / "no folder" / "out.svg")
+    assert cli("sample", "-m", "tiny", "--choice", "a", "-n", "1", "-p", "x", "--plot", missing).code == 4
+
+
+def test_grammar_files(cli, tmp_path):
+    (tmp_path / "nested.lark").write_text('start: "(" start? ")"')
+    done = cli("sample", "-m", "tiny", "-s", str(tmp_path / "nested.lark"), "-n", "3", "-p", "x", "--max-tokens", "5",
+               "--sampling", "weighted", "--seed", "1")
+    assert done.code == 0 and set(done.out.split()) <= {"()", "(())"}

@@ -123,6 +123,20 @@ def test_what_particles_had_finished_is_kept():
     assert len(caught.value.text) == 4
 
 
+# -- the planner ---------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("pattern, spread, method, why", [
+    ("[ab]{6}", 0.0, "weighted", "100% of 32 masked texts are effective"),
+    ("[ab]{1,3}", 2.5, "exact", "independent draws cost about"),
+    ("[ab]{30}", 3.0, "smc", "independent draws would take")])
+def test_the_planner_says_why(pattern, spread, method, why):
+    vocabulary = letters([])
+    model = HashModel(vocabulary.size, 1, spread, {t: 7.0 for t in (*b"ab", 256)})
+    r = sample(model, None, sg.compile(sg.Regex(pattern), vocabulary), n=8, seed=1, max_tokens=40, sampling="aligned")
+    assert r.method == method and why in r.reason and r.exact == (method == "exact")
+    assert r.reason in r.report()
+
+
 # -- what is scored ahead ----------------------------------------------------------------------------
 
 def test_forced_tokens_are_scored_as_far_as_walks_come():
@@ -142,6 +156,15 @@ def test_forced_tokens_are_scored_as_far_as_walks_come():
     o = PrefixOracle(unlikely, sg.compile(sg.Choice([text]), vocabulary), 20)
     o.expand([0])
     assert o.evaluations == 11 and o.passes == 1
+
+
+def test_scores_past_the_limit_go_to_a_file():
+    vocabulary = letters([])
+    model = HashModel(vocabulary.size, 1, 1.0, {t: 4.0 for t in (*b"abc", 256)})
+    compiled = sg.compile(sg.Regex("[a-z]{1,12}"), vocabulary)
+    plain, small = (sample(model, None, compiled, n=400, seed=2, max_tokens=14, sampling="mask", max_bytes=size)
+                    for size in (1 << 30, 1 << 10))
+    assert small.oracle._file is not None and plain.oracle._file is None and plain.token_ids == small.token_ids
 
 
 # -- refusals -----------------------------------------------------------------------------------------
