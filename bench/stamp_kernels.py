@@ -17,10 +17,12 @@ ROOT = Path(__file__).resolve().parent.parent / "structgen"
 LEXER = ["automata/lexer_kernels.py", "automata/lexer_states.py"]
 #: the kernels of grammars, each compiled into those behind it
 CFG = [f"automata/cfg_{part}.py" for part in ("layout", "stacks", "threads", "pieces", "masks", "kernels")]
+#: the kernels of the stack machine and of its masks, likewise
+JSON = [f"automata/stack_{part}.py" for part in ("layout", "objects", "contexts", "lexemes", "kernels")] + [
+    f"tokens/mask_{part}.py" for part in ("layout", "regions", "keys", "budgets", "kernels")]
 #: file -> kernel files compiled into it, in an order in which they can be stamped
 DEPENDENTS = {
-    "automata/stack_kernels.py": LEXER,
-    "tokens/mask_kernels.py": LEXER + ["automata/stack_kernels.py"],
+    **{name: LEXER + JSON[:i] for i, name in enumerate(JSON) if i},
     **{name: ["automata/lexer_kernels.py", *CFG[:i]] for i, name in enumerate(CFG)},
 }
 _LINE = re.compile(r'^DEPENDS_ON = ".*"$', re.M)

@@ -27,8 +27,10 @@ from ..errors import LimitError
 from ..grammar.arrays import canonical
 from ..grammar.ir import JsonGrammar, TextGrammar
 from ..tokens import mask_kernels as mk
+from ..tokens import mask_layout as ml
 from ..tokens.tables import CHUNK_ROWS, TokenTables
 from . import stack_kernels as sk
+from . import stack_layout as sl
 from .keys_left import many, some_left
 from .lexer import Lexer
 from .lowering import Lowering
@@ -46,56 +48,56 @@ class ArenaFull(Exception):
 
 #: name -> (address slot, capacity slot, dtype, items a record, capacity to start with)
 _POOLS: dict[str, tuple[int, int, Any, int, int]] = {
-    "ctx": (sk.CTX, sk.CAP_CTX, _I32, sk.CTX_W, 256),
-    "ops": (sk.OPS, sk.CAP_OPS, _I32, sk.OP_W, 128),
-    "bits": (sk.BITS, sk.CAP_BITS, _I64, 1, 1024),
-    "sets": (sk.SETS, sk.CAP_SETS, _I32, sk.SET_W, 64),
-    "members": (sk.MEMBERS, sk.CAP_MEMBERS, _I32, 1, 256),
-    "keys": (sk.KEYS, sk.CAP_KEYS, _I32, sk.KEY_W, 256),
-    "out": (sk.OUT, sk.CAP_OUT, _I64, 1, 256),
-    "regions": (mk.REGIONS, mk.CAP_REGIONS, _I64, mk.REGION_W, 64),
-    "pairs": (mk.PAIRS, mk.CAP_PAIRS, _I32, 2, 1024),
-    "pair_labels": (mk.PAIR_LABELS, mk.CAP_PAIR_LABELS, _I32, 1, 1024),
-    "pending": (mk.PENDING, mk.CAP_PENDING, _I64, 1, 512),
-    "states": (mk.STATES, mk.CAP_STATES, _I32, 2, 64),
-    "state_pool": (mk.STATE_POOL, mk.CAP_STATE_POOL, _I64, 1, 256),
-    "ask": (mk.U_ASK, mk.CAP_ASK, _I64, 1, 256),
+    "ctx": (sl.CTX, sl.CAP_CTX, _I32, sl.CTX_W, 256),
+    "ops": (sl.OPS, sl.CAP_OPS, _I32, sl.OP_W, 128),
+    "bits": (sl.BITS, sl.CAP_BITS, _I64, 1, 1024),
+    "sets": (sl.SETS, sl.CAP_SETS, _I32, sl.SET_W, 64),
+    "members": (sl.MEMBERS, sl.CAP_MEMBERS, _I32, 1, 256),
+    "keys": (sl.KEYS, sl.CAP_KEYS, _I32, sl.KEY_W, 256),
+    "out": (sl.OUT, sl.CAP_OUT, _I64, 1, 256),
+    "regions": (ml.REGIONS, ml.CAP_REGIONS, _I64, ml.REGION_W, 64),
+    "pairs": (ml.PAIRS, ml.CAP_PAIRS, _I32, 2, 1024),
+    "pair_labels": (ml.PAIR_LABELS, ml.CAP_PAIR_LABELS, _I32, 1, 1024),
+    "pending": (ml.PENDING, ml.CAP_PENDING, _I64, 1, 512),
+    "states": (ml.STATES, ml.CAP_STATES, _I32, 2, 64),
+    "state_pool": (ml.STATE_POOL, ml.CAP_STATE_POOL, _I64, 1, 256),
+    "ask": (ml.U_ASK, ml.CAP_ASK, _I64, 1, 256),
 }
 #: other tables: name -> (address slot, dtype, items to start with, value they are filled with)
 _OTHERS: dict[str, tuple[int, Any, int, int]] = {
-    "memo": (mk.MEMO_KEYS, _I64, 1024, -1),
-    "memo_rows": (mk.MEMO_ROWS, _I32, 1024, 0),
-    "u": (mk.U_KEYS, _I64, 256, -1),
-    "u_values": (mk.U_VALUES, _I32, 256, 0),
-    "region": (mk.REGION_KEYS, _I64, 2 * 256, -1),
-    "xset": (sk.H_XSETS, _I64, 3 * 64, -1),
-    "after": (mk.AFTER_KEYS, _I32, 2 * 256, 0),
-    "chunks": (mk.CHUNKS, _I64, 16, 0),
-    "seen_rows": (mk.SEEN_ROWS, _I64, 2 * mk.SEEN, 0),
-    "flags": (mk.ROW_FLAGS, _I64, 16 * CHUNK_ROWS // 8, 0),
-    "nodes": (sk.NODE, _I64, 32 * sk.NODE_W, 0),
-    "alts": (sk.ALT, _I32, 64, 0),
-    "arrays": (sk.ARR, _I64, 16 * sk.ARR_W, 0),
-    "prefixes": (sk.PREFIX, _I32, 64, 0),
-    "positions": (sk.POSITIONS, _I64, 8 * sk.AP_W, 0),
-    "choices": (sk.CHOICES, _I32, 16, 0),
-    "objects": (sk.OBJ, _I64, 16 * sk.OBJ_W, 0),
-    "pool": (sk.OPOOL, _I64, 512, 0),
-    "x_at": (sk.X_AT, _I64, 64, 0),
-    "x_text": (sk.X_TEXT, _I64, 64, 0),
-    "xsets": (sk.XSETS, _I32, 64 * sk.X_W, 0),
+    "memo": (ml.MEMO_KEYS, _I64, 1024, -1),
+    "memo_rows": (ml.MEMO_ROWS, _I32, 1024, 0),
+    "u": (ml.U_KEYS, _I64, 256, -1),
+    "u_values": (ml.U_VALUES, _I32, 256, 0),
+    "region": (ml.REGION_KEYS, _I64, 2 * 256, -1),
+    "xset": (sl.H_XSETS, _I64, 3 * 64, -1),
+    "after": (ml.AFTER_KEYS, _I32, 2 * 256, 0),
+    "chunks": (ml.CHUNKS, _I64, 16, 0),
+    "seen_rows": (ml.SEEN_ROWS, _I64, 2 * ml.SEEN, 0),
+    "flags": (ml.ROW_FLAGS, _I64, 16 * CHUNK_ROWS // 8, 0),
+    "nodes": (sl.NODE, _I64, 32 * sl.NODE_W, 0),
+    "alts": (sl.ALT, _I32, 64, 0),
+    "arrays": (sl.ARR, _I64, 16 * sl.ARR_W, 0),
+    "prefixes": (sl.PREFIX, _I32, 64, 0),
+    "positions": (sl.POSITIONS, _I64, 8 * sl.AP_W, 0),
+    "choices": (sl.CHOICES, _I32, 16, 0),
+    "objects": (sl.OBJ, _I64, 16 * sl.OBJ_W, 0),
+    "pool": (sl.OPOOL, _I64, 512, 0),
+    "x_at": (sl.X_AT, _I64, 64, 0),
+    "x_text": (sl.X_TEXT, _I64, 64, 0),
+    "xsets": (sl.XSETS, _I32, 64 * sl.X_W, 0),
 }
 #: slots of the block with a value to start with
-_START = {sk.N_BITS: 1, sk.N_XSETS: 1, mk.M_MEMO: 1023, mk.M_U: 255, mk.M_REGION: 255, sk.M_XSETS: 63,
-          mk.M_AFTER: 255}
+_START = {sl.N_BITS: 1, sl.N_XSETS: 1, ml.M_MEMO: 1023, ml.M_U: 255, ml.M_REGION: 255, sl.M_XSETS: 63,
+          ml.M_AFTER: 255}
 #: hash tables refilled from their records: name -> (address slot, mask slot, slots to start with)
 _HASHES: dict[str, tuple[int, int, int]] = {
-    "ctx": (sk.H_CTX, sk.M_CTX, 1024),
-    "ops": (sk.H_OPS, sk.M_OPS, 512),
-    "bits": (sk.H_BITS, sk.M_BITS, 1024),
-    "sets": (sk.H_SETS, sk.M_SETS, 256),
-    "keys": (sk.H_KEYS, sk.M_KEYS, 1024),
-    "states": (mk.H_STATES, mk.M_STATES, 256),
+    "ctx": (sl.H_CTX, sl.M_CTX, 1024),
+    "ops": (sl.H_OPS, sl.M_OPS, 512),
+    "bits": (sl.H_BITS, sl.M_BITS, 1024),
+    "sets": (sl.H_SETS, sl.M_SETS, 256),
+    "keys": (sl.H_KEYS, sl.M_KEYS, 1024),
+    "states": (ml.H_STATES, ml.M_STATES, 256),
 }
 
 
@@ -108,7 +110,7 @@ class _Layout:
 
     def __init__(self, tables: TokenTables):
         parts: list[tuple[str, int, np.ndarray]] = []
-        block = np.zeros(sk.BLOCK_SIZE, _I64)
+        block = np.zeros(sl.BLOCK_SIZE, _I64)
         tables.fill_block(block)
         for slot, value in _START.items():
             block[slot] = value
@@ -121,9 +123,9 @@ class _Layout:
             slot, cap, dtype, width, size = _POOLS[name]
             parts.append((name, slot, np.zeros(size * width, dtype)))
             block[cap] = size
-        parts.append(("stack", mk.STACK, np.zeros(2 * tables.depth + 8, _I64)))
-        parts.append(("scratch", mk.SCRATCH, np.zeros(len(tables.suffix) // 64 + 2, _I64)))
-        parts.append(("scratch_row", mk.SCRATCH_ROW, np.zeros(tables.words, _I64)))
+        parts.append(("stack", ml.STACK, np.zeros(2 * tables.depth + 8, _I64)))
+        parts.append(("scratch", ml.SCRATCH, np.zeros(len(tables.suffix) // 64 + 2, _I64)))
+        parts.append(("scratch_row", ml.SCRATCH_ROW, np.zeros(tables.words, _I64)))
         arrays, self.slots, self.offsets, at = [], [], [], 0
         self.places: dict[str, tuple[int, int, Any, int]] = {}
         for name, slot, a in parts:
@@ -163,7 +165,7 @@ class _Memory:
         self.chunk_at = self.chunk.ctypes.data
         self.block[:] = layout.block
         self.block[layout.slots] = np.array(layout.offsets, _I64) + slab.ctypes.data
-        self.block[mk.CAP_ROWS] = CHUNK_ROWS
+        self.block[ml.CAP_ROWS] = CHUNK_ROWS
         self.first_block = self.block.copy()
         self.places = layout.places
         self.views: dict[str, np.ndarray] = {}
@@ -203,7 +205,7 @@ class ArenaLock:
     def __init__(self, block: np.ndarray):
         lock = threading.RLock()
         self._acquire, self._release = lock.acquire, lock.release
-        self._busy = memoryview(block)[mk.BUSY:mk.BUSY + 1]
+        self._busy = memoryview(block)[ml.BUSY:ml.BUSY + 1]
 
     def acquire(self) -> None:
         """Wait until the arena is free, and take it."""
@@ -250,7 +252,7 @@ class Arena:
         self._n_items = 0
         options = getattr(grammar, "options", None)
         self.lexer = Lexer(escapes=options.escapes if options else "all")
-        block[sk.LEXER] = self.lexer.block_address
+        block[sl.LEXER] = self.lexer.block_address
         #: may arrays have to have different items; is it another matter by position;
         #: may items be of few objects, or strings of which a beginning may have few completions?
         self.unique, self.mixed = getattr(self.grammar, "unique_items", False), False
@@ -300,18 +302,18 @@ class Arena:
         assert done == 0
         if isinstance(self.grammar, TextGrammar):
             q = self.lexer.add_text(self.grammar.lang)
-            return (q + sk.RAW_BASE) << sk.SHIFT
+            return (q + sl.RAW_BASE) << sl.SHIFT
         root = self.lowering.ready(self.grammar.root)
-        c = self.call(sk.stack_call, sk.CALL_CONTEXT, sk.VALUE, root, 0, 0)
+        c = self.call(sk.stack_call, sk.CALL_CONTEXT, sl.VALUE, root, 0, 0)
         self.lowering.eager()
-        return (sk.WS << sk.SHIFT) | c
+        return (sl.WS << sl.SHIFT) | c
 
     # ---------------------------------------------------------------- calls
     def call(self, kernel: Callable[..., int], *args: int) -> int:
         """Run a kernel, serving what it asks for; returns its result (DEAD included)."""
         while True:
             r = kernel(self.address, *args)
-            if r != sk.NEED_PY and r != sk.FUEL:
+            if r != sl.NEED_PY and r != sl.FUEL:
                 return r
             self.serve(r)
 
@@ -325,68 +327,68 @@ class Arena:
     def rows_bytes(self) -> int:
         """Bytes of rows alone, the part that grows: cheap to ask."""
         n = len(self._chunks)
-        return n * CHUNK_ROWS * self.tables.words * 8 if n > 1 or self.block[mk.N_ROWS] else 0
+        return n * CHUNK_ROWS * self.tables.words * 8 if n > 1 or self.block[ml.N_ROWS] else 0
 
     def serve(self, code: int) -> None:
         """Make what the kernel that returned `code` asked for."""
-        if code == sk.FUEL:
+        if code == sl.FUEL:
             self.lexer.service()        # raises LimitError
         block = self.block
-        what, a, b = int(block[sk.NEED]), int(block[sk.NEED_A]), int(block[sk.NEED_B])
-        if what == sk.NEED_LEXER:
+        what, a, b = int(block[sl.NEED]), int(block[sl.NEED_A]), int(block[sl.NEED_B])
+        if what == sl.NEED_LEXER:
             self.lexer.service()
-        elif what == sk.NEED_NODE:
+        elif what == sl.NEED_NODE:
             self.lowering.ready(a)
-        elif what == sk.NEED_CLASSES:
+        elif what == sl.NEED_CLASSES:
             self.lowering.add_variant(a, b)
-        elif what == sk.ROOM_CTX:
+        elif what == sl.ROOM_CTX:
             self._grow("ctx", 2)
-        elif what == sk.ROOM_OPS:
+        elif what == sl.ROOM_OPS:
             self._grow("ops")
-        elif what == sk.ROOM_BITS:
+        elif what == sl.ROOM_BITS:
             self._grow("bits", a)
-        elif what == sk.ROOM_SETS:
+        elif what == sl.ROOM_SETS:
             self._grow("sets")
             self._grow("members", a)
-        elif what == sk.ROOM_KEYS:
+        elif what == sl.ROOM_KEYS:
             self._grow("keys")
-        elif what == sk.ROOM_OUT:
+        elif what == sl.ROOM_OUT:
             self._grow("out")
-        elif what == sk.ROOM_PENDING:
+        elif what == sl.ROOM_PENDING:
             self._grow("pending")
-        elif what == mk.ROOM_STATES:
+        elif what == ml.ROOM_STATES:
             self._grow("states")
             self._grow("state_pool", a)
-        elif what == sk.ROOM_ROWS:
+        elif what == sl.ROOM_ROWS:
             self._grow_rows()
-        elif what == sk.ROOM_MEMO:
-            self._grow_keyed("memo", mk.MEMO_KEYS, mk.M_MEMO, "memo_rows", mk.MEMO_ROWS)
-        elif what == sk.ROOM_REGION:
+        elif what == sl.ROOM_MEMO:
+            self._grow_keyed("memo", ml.MEMO_KEYS, ml.M_MEMO, "memo_rows", ml.MEMO_ROWS)
+        elif what == sl.ROOM_REGION:
             if a:
                 self._grow_region_keys()
             else:
                 self._grow("pairs", 4096)
                 self._grow("pair_labels", 4096)
-        elif what == mk.ROOM_AFTER:
+        elif what == ml.ROOM_AFTER:
             self._grow_after()
-        elif what == sk.NEED_KEY:
+        elif what == sl.NEED_KEY:
             self._count_keys(a)
-        elif what == sk.NEED_XTEXT:
+        elif what == sl.NEED_XTEXT:
             self._note_text(a)
-        elif what == sk.NEED_XSET:
+        elif what == sl.NEED_XSET:
             self._make_xset(a, b)
-        elif what == sk.NEED_POSITION:
+        elif what == sl.NEED_POSITION:
             self.lowering.places.build(a)
-        elif what == sk.NEED_ITEM:
+        elif what == sl.NEED_ITEM:
             self._note_item(a, b)
         else:
             raise AssertionError(f"unknown need {what}")
 
     def threads(self, state: int) -> list[int]:
         """The threads of a state."""
-        if state < mk.MANY:
+        if state < ml.MANY:
             return [state]
-        at, n = self.pool("states").reshape(-1, 2)[state - mk.MANY].tolist()
+        at, n = self.pool("states").reshape(-1, 2)[state - ml.MANY].tolist()
         return self.pool("state_pool")[at:at + n].tolist()
 
     # ---------------------------------------------------------------- growth
@@ -420,18 +422,18 @@ class Arena:
 
     def grow_u(self) -> None:
         """Room for more known completion lengths."""
-        self._grow_keyed("u", mk.U_KEYS, mk.M_U, "u_values", mk.U_VALUES)
+        self._grow_keyed("u", ml.U_KEYS, ml.M_U, "u_values", ml.U_VALUES)
 
     def _grow_region_keys(self) -> None:
         old = self.table("region").reshape(-1, 2)
         self._grow("regions")
-        self._keyed("region", mk.REGION_KEYS, mk.M_REGION, 2 * len(old), 2)
+        self._keyed("region", ml.REGION_KEYS, ml.M_REGION, 2 * len(old), 2)
         mk.mask_call(self.address, mk.CALL_REHASH_PAIRS, old.ctypes.data, len(old), 0, 0, 0, 0)
 
     def _grow_after(self) -> None:
         old = self.table("after")
-        self._hold("after", mk.AFTER_KEYS, np.zeros(2 * old.size, _I32))
-        self.block[mk.M_AFTER] = old.size - 1
+        self._hold("after", ml.AFTER_KEYS, np.zeros(2 * old.size, _I32))
+        self.block[ml.M_AFTER] = old.size - 1
         mk.mask_call(self.address, mk.CALL_REHASH_AFTER, old.ctypes.data, old.size // 2, 0, 0, 0, 0)
 
     def _grow_rows(self) -> None:
@@ -442,17 +444,17 @@ class Arena:
         n = len(self._chunks)
         if n == table.size:
             table = np.concatenate([table, np.zeros(n, _I64)])
-            self._hold("chunks", mk.CHUNKS, table)
+            self._hold("chunks", ml.CHUNKS, table)
             flags = self.table("flags")
-            self._hold("flags", mk.ROW_FLAGS, np.concatenate([flags, np.zeros(flags.size, _I64)]))
+            self._hold("flags", ml.ROW_FLAGS, np.concatenate([flags, np.zeros(flags.size, _I64)]))
         table[n] = chunk.ctypes.data
         self._chunks.append(chunk)
-        self.block[mk.CAP_ROWS] = (n + 1) * CHUNK_ROWS
+        self.block[ml.CAP_ROWS] = (n + 1) * CHUNK_ROWS
 
     # ---------------------------------------------------------------- undeclared keys
     def begin_text(self) -> None:
         """Forget the offsets noted for the text accepted last."""
-        self.block[sk.X_COUNT] = 0
+        self.block[sl.X_COUNT] = 0
 
     def _note_text(self, at: int) -> None:
         """Tell the kernel which key ends at offset `at` of the text being accepted."""
@@ -468,26 +470,26 @@ class Arena:
         after = self.lowering.places.after(position, value)
         if int(sk.stack_call(self.address, sk.CALL_TEXT, at, 0, 0, 0)) != ident:
             self._note(at, ident, None)
-        self._room_for_xset(int(self.block[sk.N_XSETS]) + self._n_items)
+        self._room_for_xset(int(self.block[sl.N_XSETS]) + self._n_items)
         self._n_items += 1
-        sk.stack_call(self.address, sk.CALL_PUT_XSET, sk.POSITION_BASE + position, ident, after, 0)
+        sk.stack_call(self.address, sk.CALL_PUT_XSET, sl.POSITION_BASE + position, ident, after, 0)
 
     def _note(self, at: int, ident: int, text: str | None) -> None:
         if ident == len(self._text_list):
             self._text_list.append(text)
-        n = int(self.block[sk.X_COUNT])
+        n = int(self.block[sl.X_COUNT])
         at_list, text_list = self.table("x_at"), self.table("x_text")
         if n == at_list.size:
-            at_list = self._hold("x_at", sk.X_AT, np.concatenate([at_list, np.zeros(n, _I64)]))
-            text_list = self._hold("x_text", sk.X_TEXT, np.concatenate([text_list, np.zeros(n, _I64)]))
+            at_list = self._hold("x_at", sl.X_AT, np.concatenate([at_list, np.zeros(n, _I64)]))
+            text_list = self._hold("x_text", sl.X_TEXT, np.concatenate([text_list, np.zeros(n, _I64)]))
         at_list[n], text_list[n] = at, ident
-        self.block[sk.X_COUNT] = n + 1
+        self.block[sl.X_COUNT] = n + 1
 
     def _count_keys(self, record: int) -> None:
         """Answer `keys_left` for a key record."""
-        _, extra, seen, _ = self.pool("keys")[record * sk.KEY_W:(record + 1) * sk.KEY_W].tolist()
+        _, extra, seen, _ = self.pool("keys")[record * sl.KEY_W:(record + 1) * sl.KEY_W].tolist()
         some = many(self.lexer, extra) if seen < 0 else some_left(self.lexer, extra, seen)
-        self.pool("keys")[record * sk.KEY_W + sk.K_LEFT] = sk.LEFT_SOME if some else sk.LEFT_NONE
+        self.pool("keys")[record * sl.KEY_W + sl.K_LEFT] = sl.LEFT_SOME if some else sl.LEFT_NONE
 
     def _make_xset(self, x: int, text: int) -> None:
         """Extend set `x` of seen extra keys by a text; literal automaton included."""
@@ -495,13 +497,13 @@ class Arena:
         n = len(self._xwords)
         if n > 1 << 26:
             raise LimitError("too many undeclared keys", place="undeclared keys", limit=1 << 26)
-        sets = self.table("xsets").reshape(-1, sk.X_W)
+        sets = self.table("xsets").reshape(-1, sl.X_W)
         if n == len(sets):
-            sets = self._hold("xsets", sk.XSETS, np.concatenate([sets, np.zeros_like(sets)]).reshape(-1))
-            sets = sets.reshape(-1, sk.X_W)
+            sets = self._hold("xsets", sl.XSETS, np.concatenate([sets, np.zeros_like(sets)]).reshape(-1))
+            sets = sets.reshape(-1, sl.X_W)
         sets[n] = self.lexer.add_literals(sorted(words)), len(words)
         self._xwords.append(words)
-        self.block[sk.N_XSETS] = n + 1
+        self.block[sl.N_XSETS] = n + 1
         self._room_for_xset(n + self._n_items)
         sk.stack_call(self.address, sk.CALL_PUT_XSET, x, text, n, 0)
 
@@ -510,6 +512,6 @@ class Arena:
         table = self.table("xset").reshape(-1, 3)
         if 2 * n > len(table):
             old = table[table[:, 0] >= 0].copy()
-            self._keyed("xset", sk.H_XSETS, sk.M_XSETS, 2 * len(table), 3)
+            self._keyed("xset", sl.H_XSETS, sl.M_XSETS, 2 * len(table), 3)
             for row in old:
                 sk.stack_call(self.address, sk.CALL_PUT_XSET, *map(int, row), 0)

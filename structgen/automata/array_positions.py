@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Hashable, Optional
 
 from ..grammar.arrays import MANY_VALUES, ItemCounts, canonical, enough_distinct, scarce
 from ..grammar.ir import ArrayAlt
-from . import stack_kernels as sk
+from . import stack_layout as sl
 
 if TYPE_CHECKING:
     from .lowering import Lowering
@@ -82,7 +82,7 @@ class Positions:
         if found is None:
             found = self._ids[key] = len(self._keys)
             self._keys.append(key)
-            self.lowering.positions.add((0,) * sk.AP_W)
+            self.lowering.positions.add((0,) * sl.AP_W)
         return found
 
     def build(self, position: int) -> None:
@@ -99,7 +99,7 @@ class Positions:
         choices = [x for node, after in ways for x in (self.lowering._child(node), after)]
         at = self.lowering.choices.add(choices)
         record = 1, int(counts.closable(state)), len(ways), at, int(alt.unique)
-        self.lowering.positions.array[position * sk.AP_W:position * sk.AP_W + len(record)] = record
+        self.lowering.positions.array[position * sl.AP_W:position * sl.AP_W + len(record)] = record
 
     def _left(self, counts: ItemCounts, after: tuple, node: int, used: int, unknown: int) -> int:
         """The values of `node` that are new and leave enough for the items behind; -1 if there are none."""

@@ -26,7 +26,7 @@ from .cfg_threads import (
 from .jit import without_collector
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "93b049f9895fc8451af8ed0b9852b262c410ebdf60845c9575347eb3f91610ea"
+DEPENDS_ON = "56e433ee8a9b85da3b2fb6a0edf7109cc5528161769b91823c7f5f1919f57eb7"
 
 __all__ = ["cfg_fill", "cfg_begin", "cfg_call", "natives"]
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from .jit import njit
 from .lexer_kernels import ld8, ld32, ld64, st8, st32, st64  # noqa: F401 (for the other kernel files)
-from .stack_kernels import call2, call3, call4, call5, call7  # noqa: F401
+from .stack_layout import call2, call3, call4, call5, call7  # noqa: F401
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
 DEPENDS_ON = "b74e4f53558145c2fcbb8bb73f4a90d706927d8c283d6ce6bfb753ee3d2180f6"

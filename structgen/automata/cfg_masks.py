@@ -32,7 +32,7 @@ from .cfg_threads import alive, can_end, may_stop, unpair
 from .lexer_kernels import _lowest
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "20facfb399ce7b8c79a667b82d6ca8700d766ba506f2089d7186a97a22b78098"
+DEPENDS_ON = "3b540c321b2557a11c7aec9b20f74e6fc10e9521ac577dba7b4a9a6b2675fe0b"
 
 
 # ------------------------------------------------------------------ sets of tokens

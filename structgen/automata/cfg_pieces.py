@@ -21,7 +21,7 @@ from .cfg_layout import (
 from .cfg_threads import pair_of, shadow_add, shadow_step, unpair
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "207755f1526fa7a41aed1c6632ed1929cb1502b8099c385ab6ed3c60cd9d9c9a"
+DEPENDS_ON = "c177799636651063fd78e1b7801559f0c0a1c4bce45320c12ed20cc87b906c86"
 
 
 # ------------------------------------------------------------------ rows

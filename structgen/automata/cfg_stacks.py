@@ -21,7 +21,7 @@ from .cfg_layout import (
     find_or_add, ld32, ld64, memo_get, memo_put, need, njit, scratch, st64)
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "b9fff773bb90a70009a4b9564ac4ddd9a22165dc3367c2eb83ecb8b137e2cb8a"
+DEPENDS_ON = "79445175430284b2591b0fa269fa712c9d9567ab5a99426330b9c5cc823f68c0"
 
 
 @njit(**_OPT)

@@ -23,7 +23,7 @@ from .cfg_layout import (
 from .cfg_stacks import kappa_of, looks, shift, union
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "d3a053a7e63a57bf89594e0a588c609dd4ae36f0d6fe53672dc2c41c3c3b3d4c"
+DEPENDS_ON = "5bb6c1e30f6121b842ba569082a36bfd882f3846c841a3b3aca72ac34e01c55f"
 
 
 # ------------------------------------------------------------------ lexeme states

@@ -17,7 +17,7 @@ import numpy as np
 from ..grammar.ir import ArrayAlt, ObjectAlt
 from ..errors import LimitError, RegexError
 from ..grammar.strings import ANY_STRING, Literals, Pattern
-from . import stack_kernels as sk
+from . import stack_layout as sl
 from .array_positions import Positions
 from .numbers import NUMBER_CLASSES, number_dfa, static_number
 
@@ -88,15 +88,15 @@ class Lowering:
     def __init__(self, arena: "Arena"):
         self.arena = arena = weakref.proxy(arena)      # no cycle: an arena goes when its last user does
         self.grammar = arena.grammar
-        self.nodes = _Pool(arena, "nodes", sk.NODE)
-        self.alts = _Pool(arena, "alts", sk.ALT)
-        self.arrays = _Pool(arena, "arrays", sk.ARR)
-        self.prefixes = _Pool(arena, "prefixes", sk.PREFIX)
-        self.positions = _Pool(arena, "positions", sk.POSITIONS)
-        self.choices = _Pool(arena, "choices", sk.CHOICES)
+        self.nodes = _Pool(arena, "nodes", sl.NODE)
+        self.alts = _Pool(arena, "alts", sl.ALT)
+        self.arrays = _Pool(arena, "arrays", sl.ARR)
+        self.prefixes = _Pool(arena, "prefixes", sl.PREFIX)
+        self.positions = _Pool(arena, "positions", sl.POSITIONS)
+        self.choices = _Pool(arena, "choices", sl.CHOICES)
         self._places: Optional[Positions] = None
-        self.objects = _Pool(arena, "objects", sk.OBJ)
-        self.pool = _Pool(arena, "pool", sk.OPOOL)
+        self.objects = _Pool(arena, "objects", sl.OBJ)
+        self.pool = _Pool(arena, "pool", sl.OPOOL)
         self._todo: list[int] = []
         self._done: set[int] = set()
         #: object record number -> its alternative and key ranks in document order
@@ -106,8 +106,8 @@ class Lowering:
             mode = _WHITESPACE.get(options.whitespace)
             if mode is None:
                 mode = 3
-                arena.block[sk.WS_START] = sk.WSX_BASE + self._white_space(options.whitespace)
-            arena.block[sk.WS_MODE] = mode
+                arena.block[sl.WS_START] = sl.WSX_BASE + self._white_space(options.whitespace)
+            arena.block[sl.WS_MODE] = mode
 
     def _white_space(self, pattern: str) -> int:
         """Lexer state of white space given as a regex (Python syntax, matched in full)."""
@@ -144,7 +144,7 @@ class Lowering:
 
     def _reserve(self, i: int) -> None:
         """Have a (not ready) record for node `i`."""
-        end = (i + 1) * sk.NODE_W
+        end = (i + 1) * sl.NODE_W
         if end > self.nodes.n:
             self.nodes.room(end - self.nodes.n)
             self.nodes.n = end
@@ -167,7 +167,7 @@ class Lowering:
             if static is not None:
                 number = static
             else:
-                number = sk.RAW_BASE + lexer.add_dfa(*_number_table(node.number, grammar.float_integers, plain))
+                number = sl.RAW_BASE + lexer.add_dfa(*_number_table(node.number, grammar.float_integers, plain))
         arrays = [self._array(a) for a in node.arrays] if node.arrays else ()
         objects = [self._object(o) for o in node.objects] if node.objects else ()
         flags = node.null | node.true << 1 | node.false << 2
@@ -175,15 +175,15 @@ class Lowering:
         if arrays or objects:
             self.alts.add((*arrays, *objects))
             o = a + len(arrays)
-        at = i * sk.NODE_W
-        self.nodes.array[at:at + sk.NODE_W] = (1, string, number, flags, a, len(arrays), o, len(objects))
+        at = i * sl.NODE_W
+        self.nodes.array[at:at + sl.NODE_W] = (1, string, number, flags, a, len(arrays), o, len(objects))
         self._done.add(i)
 
     def _array(self, alt: ArrayAlt) -> int:
         prefix = self.prefixes.add([self._child(i) for i in alt.prefix])
         top = -1 if alt.max is None else alt.max
         saturate = max(len(alt.prefix), alt.min, top)
-        array = self.arrays.n // sk.ARR_W
+        array = self.arrays.n // sl.ARR_W
         start = self.places.start(array, alt) if alt.counts or alt.unique else -1
         self.arrays.add((prefix, len(alt.prefix), self._child(alt.items), alt.min, top, saturate, start))
         return array
@@ -263,7 +263,7 @@ class Lowering:
                   at, at + n, at + 2 * n, words_at, words_at + w, deps, alt.min, top, cap,
                   words_at + 2 * w, words_at + 2 * w + n + 1, self._clauses(alt, by_rank) if alt.clauses else -1)
         self.alternatives.append((alt, by_rank))
-        return self.objects.add(record) // sk.OBJ_W
+        return self.objects.add(record) // sl.OBJ_W
 
     def _clauses(self, alt: ObjectAlt, by_rank: list[int]) -> int:
         """What the kernels want to know of the clauses of an object (see the kernels' text); its place in the pool."""
@@ -294,7 +294,7 @@ class Lowering:
                             least[part] = count
                         part = (part - 1) & have
             cost = pool.add(least)
-        variants = pool.add([0] * (1 + 2 * sk.MAX_VARIANTS))
+        variants = pool.add([0] * (1 + 2 * sl.MAX_VARIANTS))
         return pool.add([alt.clauses, kinds_at, cost, classes, variants, *names, *absent])
 
     @staticmethod
@@ -305,12 +305,12 @@ class Lowering:
     def add_variant(self, obj: int, good: int) -> None:
         """Have the automaton of the undeclared keys whose value can satisfy one of the sets of clauses in `good`."""
         alt, _ = self.alternatives[obj]
-        record = self.objects.array[obj * sk.OBJ_W:(obj + 1) * sk.OBJ_W]
-        at = int(self.pool.array[record[sk.O_CLAUSES] + sk.Q_VARIANTS])
+        record = self.objects.array[obj * sl.OBJ_W:(obj + 1) * sl.OBJ_W]
+        at = int(self.pool.array[record[sl.O_CLAUSES] + sl.Q_VARIANTS])
         count = int(self.pool.array[at])
-        if count >= sk.MAX_VARIANTS:
+        if count >= sl.MAX_VARIANTS:
             raise LimitError("undeclared keys of an object satisfy its clauses in too many ways",
-                             place="clauses of an object", limit=sk.MAX_VARIANTS)
+                             place="clauses of an object", limit=sl.MAX_VARIANTS)
         wanted = {marks for i, marks in enumerate(self._kinds(alt)) if good >> i & 1}
         classes = {bits: i for i, (bits, ways) in enumerate(alt.extra.ways)
                    if not wanted.isdisjoint(marks for marks, _ in ways)}

@@ -32,10 +32,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..automata import lexer_kernels as lk
-from ..automata import stack_kernels as sk
+from ..automata import stack_layout as sl
 from ..automata import static_dfa as sd
 from ..errors import VocabularyError
+from ..tokens import mask_budgets as mb
 from ..tokens import mask_kernels as mk
+from ..tokens import mask_layout as ml
 from ..tokens.tables import TokenTables
 from ..tokens.trie import TokenTrie, _longest, greedy_count
 from .extra_keys import ExtraKeys
@@ -212,11 +214,11 @@ class Closing:
 
     def _narrow(self, thread: int, alone: bool, limit: int, row: np.ndarray) -> int:
         """Set in `row` the tokens of one thread with U <= `limit` behind them; returns the greatest U."""
-        q, c = thread >> sk.SHIFT, thread & sk.LOW
+        q, c = thread >> sl.SHIFT, thread & sl.LOW
         known = self._estimated
         if _in_string(q):
             return self._plain(thread, q, known.closed(c), [], limit, row)
-        if sk.KEY_BASE <= q < sk.WSX_BASE:
+        if sl.KEY_BASE <= q < sl.WSX_BASE:
             names, extra, seen = known.key_states(q)
             if _in_string(extra) and known.is_trie(names) and known.is_trie(seen):
                 tail = known.any_key(q, c)
@@ -226,7 +228,7 @@ class Closing:
         elif lk.AL_BASE <= q < lk.TRIE_BASE and alone and self.arena.lexer.anylen(q & ~31)[0] == 0:
             u = q & 31
             return self._plain(thread, u if u < 16 else u + 32, known.closed(c), [], limit, row)
-        between = sd.WS <= q < sd.LX_BASE or q == sk.MUST_SPACE or q >= sk.WSX_BASE
+        between = sd.WS <= q < sd.LX_BASE or q == sl.MUST_SPACE or q >= sl.WSX_BASE
         return self._ends(1 if between else 0, thread, limit, row.ctypes.data)
 
     def _plain(self, thread: int, q: int, tail: Text, names: list[bytes], limit: int, row: np.ndarray) -> int:
@@ -262,7 +264,7 @@ class Closing:
     def _walk_marked(self, state: int, limit: int, row: np.ndarray) -> int:
         """Walk the tokens with a quote or a backslash in them only."""
         block, trie = self.arena.block, self._pieces.trie
-        slots = [mk.TRIE, mk.TRIE_FIRST, mk.TRIE_TOKENS]
+        slots = [ml.TRIE, ml.TRIE_FIRST, ml.TRIE_TOKENS]
         before = block[slots].copy()
         block[slots] = [a.ctypes.data for a in (trie.nodes, trie.first, trie.dfs_tokens)]
         try:
@@ -274,9 +276,9 @@ class Closing:
         """Walk a trie, setting in `row` the tokens with U <= `limit` behind them; returns the greatest U."""
         arena = self.arena
         while True:
-            n = arena.call(mk.ends, which, state, limit, row)
+            n = arena.call(mb.ends, which, state, limit, row)
             if n == 0:
-                return int(arena.block[mk.PEAK])
+                return int(arena.block[ml.PEAK])
             for thread in arena.pool("ask")[:n].tolist():
                 if mk.mask_call(arena.address, mk.CALL_PUT_U, thread, self._u(thread), 0, 0, 0, 0):
                     arena.grow_u()

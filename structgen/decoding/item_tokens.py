@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..automata import stack_kernels as sk
+from ..automata import stack_layout as sl
 
 if TYPE_CHECKING:
     from ..tokens.tables import TokenTables
@@ -60,7 +60,7 @@ class ItemTokens:
 
     def row(self, threads: list[int], objects: bool, strings: bool, mixed: bool) -> np.ndarray:
         """The tokens to look at in a state of these threads (`mixed`: all with a comma)."""
-        return self.rows[all(_inside(t >> sk.SHIFT) for t in threads), objects, strings, mixed]
+        return self.rows[all(_inside(t >> sl.SHIFT) for t in threads), objects, strings, mixed]
 
 
 def _row(tokens: list[int], words: int) -> np.ndarray:
@@ -71,7 +71,7 @@ def _row(tokens: list[int], words: int) -> np.ndarray:
 
 def _inside(q: int) -> bool:
     """Is `q` within a string?"""
-    return q < 16 or 48 <= q < 52 or sk.LX_BASE <= q < sk.RAW_BASE or sk.KEY_BASE <= q < sk.WSX_BASE
+    return q < 16 or 48 <= q < 52 or sl.LX_BASE <= q < sl.RAW_BASE or sl.KEY_BASE <= q < sl.WSX_BASE
 
 
 _known: "weakref.WeakKeyDictionary[TokenTables, ItemTokens]" = weakref.WeakKeyDictionary()

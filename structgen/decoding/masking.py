@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from numba import njit
 
-from ..automata.stack_kernels import ld64
+from ..automata.stack_layout import ld64
 
 __all__ = ["OK", "ALL_MASKED", "NOT_A_NUMBER", "FREE", "ScoreMasker", "mask_inplace", "mask_inplace_at", "only_token",
            "allocate_bitmask", "unpack_bitmask"]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Optional, Sequence
 import numpy as np
 
 from ..automata.arena import Arena, ArenaFull
-from ..automata.stack_kernels import DEAD, NEED_A
+from ..automata.stack_layout import DEAD, NEED_A
 from ..grammar.arrays import parse_item
 from ..errors import BudgetError, LimitError, MatcherError
 from ..tokens import mask_kernels as mk

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Callable, Iterable, Optional
 
 from ..automata import lexer_kernels as lk
 from ..automata import stack_kernels as sk
+from ..automata import stack_layout as sl
 from ..automata import static_dfa as sd
 from ..automata.lexer_shortest import spell, spellings, words_below
 from ..errors import LimitError
@@ -84,11 +85,11 @@ class _Shape:
     """One object alternative, by rank (number of a declared name in code point order)."""
 
     def __init__(self, arena: "Arena", obj: int):
-        record = arena.lowering.objects.array[obj * sk.OBJ_W:(obj + 1) * sk.OBJ_W].tolist()
+        record = arena.lowering.objects.array[obj * sl.OBJ_W:(obj + 1) * sl.OBJ_W].tolist()
         alt: "ObjectAlt" = arena.lowering.alternatives[obj][0]
         by_rank = arena.lowering.alternatives[obj][1]
         self.record = record
-        self.n, self.ordered, self.bitset = record[sk.O_N], bool(record[sk.O_ORDERED]), bool(record[sk.O_BITSET])
+        self.n, self.ordered, self.bitset = record[sl.O_N], bool(record[sl.O_ORDERED]), bool(record[sl.O_BITSET])
         self.names = [alt.names[i] for i in by_rank]
         self.nodes = [alt.nodes[i] for i in by_rank]
         self.place = by_rank                                    # rank -> document index
@@ -98,15 +99,15 @@ class _Shape:
         closures = arena.lowering._closures(alt) if alt.deps else {}
         self.needs = {rank[i]: sum(1 << rank[j] for j in closure) for i, closure in closures.items()}
         self.min, self.max = alt.min, alt.max
-        self.extra = record[sk.O_EXTRA] if record[sk.O_HAS_EXTRA] else -1
-        self.extra_node, self.names_state = record[sk.O_EXTRA_NODE], record[sk.O_NAMES]
+        self.extra = record[sl.O_EXTRA] if record[sl.O_HAS_EXTRA] else -1
+        self.extra_node, self.names_state = record[sl.O_EXTRA_NODE], record[sl.O_NAMES]
         self.clauses = alt.clauses
         if alt.clauses:
             self.absent = [alt.absent[i] for i in by_rank]
             self.ways = [alt.ways[i] or ((0, alt.nodes[i]),) for i in by_rank]
             self.classes = [] if alt.extra is None else \
                 [(1 if self.extra_node >= 0 else k, ways) for k, (_, ways) in enumerate(alt.extra.ways)]
-            self.held_at = 64 * (record[sk.O_WORDS] - 1)
+            self.held_at = 64 * (record[sl.O_WORDS] - 1)
         minimal = arena.lexer.escapes == "minimal"
         self.data = [name.encode("utf-8", "surrogatepass") for name in self.names]
         self.quoted = [b'"' + spell(data, minimal) + b'"' for data in self.data]
@@ -117,8 +118,8 @@ class Completions:
 
     def __init__(self, arena: "Arena", extras: ExtraKeys, exact: bool):
         self.arena, self.extras, self.exact = arena, extras, exact
-        mode = int(arena.block[sk.WS_MODE])
-        space = arena.lexer.shortest(int(arena.block[sk.WS_START]) - sk.WSX_BASE) if mode == 3 else b""
+        mode = int(arena.block[sl.WS_MODE])
+        space = arena.lexer.shortest(int(arena.block[sl.WS_START]) - sl.WSX_BASE) if mode == 3 else b""
         #: white space behind every opening bracket, before and behind every comma and colon
         self._open, self._pre, self._post = space, space, b" " if mode == 2 else space
         self._colon = _text(self._pre + b":" + self._post)
@@ -135,20 +136,20 @@ class Completions:
     # ---------------------------------------------------------------- threads
     def thread(self, thread: int, prefix: Callable[[], bytes] = bytes) -> Text:
         """The completion of a thread; ``prefix()`` is what was read of the key it may be in."""
-        q, c = thread >> sk.SHIFT, thread & sk.LOW
-        if q >= sk.WSX_BASE:
-            return _cat(_text(self.suffix(q - sk.WSX_BASE)), self._set(c))
-        if q >= sk.KEY_BASE:
+        q, c = thread >> sl.SHIFT, thread & sl.LOW
+        if q >= sl.WSX_BASE:
+            return _cat(_text(self.suffix(q - sl.WSX_BASE)), self._set(c))
+        if q >= sl.KEY_BASE:
             return min([self._key(q, m, prefix) for m in self._members(c)])
         if sd.WS <= q < sd.LX_BASE:
             return self._set(c)
-        if q == sk.MUST_SPACE:
+        if q == sl.MUST_SPACE:
             return _cat(_text(b" "), self._set(c))
         if q < sd.N_STATIC:
             quote = b'"' if q < 16 or 48 <= q < 52 else b""
             return _cat(_text(STATIC[q] + quote), self.after(c))
-        if q >= sk.RAW_BASE:
-            return _cat(_text(self.suffix(q - sk.RAW_BASE)), self.after(c))
+        if q >= sl.RAW_BASE:
+            return _cat(_text(self.suffix(q - sl.RAW_BASE)), self.after(c))
         return _cat(_text(self.suffix(q) + b'"'), self.after(c))
 
     def suffix(self, q: int) -> bytes:
@@ -156,9 +157,9 @@ class Completions:
         return STATIC[q] if q < sd.N_STATIC else self.arena.lexer.shortest(q)
 
     def _members(self, c: int) -> list[int]:
-        if c < sk.SET_BASE:
+        if c < sl.SET_BASE:
             return [c]
-        at, n = self.arena.pool("sets").reshape(-1, sk.SET_W)[c - sk.SET_BASE, :2].tolist()
+        at, n = self.arena.pool("sets").reshape(-1, sl.SET_W)[c - sl.SET_BASE, :2].tolist()
         return self.arena.pool("members")[at:at + n].tolist()
 
     def after(self, c: int) -> Text:
@@ -166,7 +167,7 @@ class Completions:
         if self.is_text:
             return _EMPTY
         q = self.gap(c)
-        space = b" " if q == sk.MUST_SPACE else self._pre if q >= sk.WSX_BASE else b""
+        space = b" " if q == sl.MUST_SPACE else self._pre if q >= sl.WSX_BASE else b""
         return _cat(_text(space), self._set(c)) if space else self._set(c)
 
     def gap(self, c: int) -> int:
@@ -174,7 +175,7 @@ class Completions:
         return sk.stack_call(self.arena.address, sk.CALL_GAP, c, 0, 0, 0)
 
     def _set(self, c: int) -> Text:
-        if c < sk.SET_BASE:
+        if c < sl.SET_BASE:
             return self._context(c)
         return min([self._context(m) for m in self._members(c)])
 
@@ -183,7 +184,7 @@ class Completions:
         pending = [c]
         while c not in known:       # the outermost first: contexts nest deeper than Python's stack
             at = pending[-1]
-            parent = int(self.arena.pool("ctx")[at * sk.CTX_W + 3])
+            parent = int(self.arena.pool("ctx")[at * sl.CTX_W + 3])
             outer = [m for m in self._members(parent) if m not in known and m != at]
             if outer and at:
                 pending += outer
@@ -195,21 +196,21 @@ class Completions:
 
     def _complete(self, c: int) -> Text:
         """The shortest completion from context `c`, white space done."""
-        kind, a, b, parent = self.arena.pool("ctx").reshape(-1, sk.CTX_W)[c, :4].tolist()
-        if kind == sk.DONE:
+        kind, a, b, parent = self.arena.pool("ctx").reshape(-1, sl.CTX_W)[c, :4].tolist()
+        if kind == sl.DONE:
             return _EMPTY
-        if kind == sk.VALUE:
+        if kind == sl.VALUE:
             return _cat(self._item(a, parent), self.after(parent))
-        if kind == sk.COLON:
+        if kind == sl.COLON:
             return _cat(_text(b":" + self._post), self.value(a), self.after(parent))
-        if kind in (sk.ARR_START, sk.ARR_AFTER):
+        if kind in (sl.ARR_START, sl.ARR_AFTER):
             record = self._array(a)
-            items = self._items(record, b, self.value) if record[sk.A_POSITION] < 0 else items_at(self, b, self.value)
+            items = self._items(record, b, self.value) if record[sl.A_POSITION] < 0 else items_at(self, b, self.value)
             assert items is not None
-            return _cat(self._listed(items, kind == sk.ARR_AFTER), _text(b"]"), self.after(parent))
+            return _cat(self._listed(items, kind == sl.ARR_AFTER), _text(b"]"), self.after(parent))
         obj, seen, position, cnt, x = self._position(a)
-        least = 1 if kind == sk.OBJ_KEY else 0
-        body = self._rest(obj, seen, position, cnt, x, None, least, kind == sk.OBJ_AFTER)
+        least = 1 if kind == sl.OBJ_KEY else 0
+        body = self._rest(obj, seen, position, cnt, x, None, least, kind == sl.OBJ_AFTER)
         return _cat(body, self.after(parent))
 
     def _item(self, node: int, parent: int) -> Text:
@@ -217,8 +218,8 @@ class Completions:
         unknown = 0
         if self.arena.unique:
             for m in self._members(parent):
-                kind, array, position = self.arena.pool("ctx").reshape(-1, sk.CTX_W)[m, :3].tolist()
-                if kind == sk.ARR_AFTER and self._array(array)[sk.A_POSITION] >= 0:
+                kind, array, position = self.arena.pool("ctx").reshape(-1, sl.CTX_W)[m, :3].tolist()
+                if kind == sl.ARR_AFTER and self._array(array)[sl.A_POSITION] >= 0:
                     unknown = max(unknown, self.arena.lowering.places.key(position)[3] - 1)
         if not unknown:
             return self.value(node)
@@ -324,16 +325,16 @@ class Completions:
 
     def _alternatives(self, i: int) -> tuple[list[int], list[int]]:
         """Record numbers of a node's arrays and objects."""
-        record = self.arena.lowering.nodes.array[i * sk.NODE_W:(i + 1) * sk.NODE_W].tolist()
+        record = self.arena.lowering.nodes.array[i * sl.NODE_W:(i + 1) * sl.NODE_W].tolist()
         alts = self.arena.lowering.alts.array
-        a, o = record[sk.N_ARR], record[sk.N_OBJ]
-        return alts[a:a + record[sk.N_NARR]].tolist(), alts[o:o + record[sk.N_NOBJ]].tolist()
+        a, o = record[sl.N_ARR], record[sl.N_OBJ]
+        return alts[a:a + record[sl.N_NARR]].tolist(), alts[o:o + record[sl.N_NOBJ]].tolist()
 
     def _candidates(self, i: int, value: Value, ask: Value) -> Optional[Text]:
         arena = self.arena
         arena.lowering.ready(i)
         node = arena.grammar.node(i)
-        record = arena.lowering.nodes.array[i * sk.NODE_W:(i + 1) * sk.NODE_W].tolist()
+        record = arena.lowering.nodes.array[i * sl.NODE_W:(i + 1) * sl.NODE_W].tolist()
         out: list[Text] = []
         if node.null:
             out.append(_text(b"null"))
@@ -341,15 +342,15 @@ class Completions:
             out.append(_text(b"true"))
         if node.false:
             out.append(_text(b"false"))
-        if record[sk.N_NUM] >= 0:
-            q = record[sk.N_NUM]
-            out.append(_text(self.suffix(q if q < sk.RAW_BASE else q - sk.RAW_BASE)))
-        if record[sk.N_STR] >= 0:
-            out.append(_text(b'"' + self.suffix(record[sk.N_STR]) + b'"'))
+        if record[sl.N_NUM] >= 0:
+            q = record[sl.N_NUM]
+            out.append(_text(self.suffix(q if q < sl.RAW_BASE else q - sl.RAW_BASE)))
+        if record[sl.N_STR] >= 0:
+            out.append(_text(b'"' + self.suffix(record[sl.N_STR]) + b'"'))
         arrays, objects = self._alternatives(i)
         for a in arrays:
             record = self._array(a)
-            start = record[sk.A_POSITION]
+            start = record[sl.A_POSITION]
             items = self._items(record, 0, value) if start < 0 else items_at(self, start, ask)
             if items is not None:
                 out.append(_cat(_text(b"[" + self._open), self._listed(items, False), _text(b"]")))
@@ -361,16 +362,16 @@ class Completions:
         return min(out) if out else None
 
     def _array(self, arr: int) -> list[int]:
-        return self.arena.lowering.arrays.array[arr * sk.ARR_W:(arr + 1) * sk.ARR_W].tolist()
+        return self.arena.lowering.arrays.array[arr * sl.ARR_W:(arr + 1) * sl.ARR_W].tolist()
 
     def _items(self, alt: list[int], count: int, value: Value) -> Optional[list[Text]]:
         """The items an array still needs after `count`."""
         out = []
-        for i in range(count, alt[sk.A_MIN]):
-            if i < alt[sk.A_NPREFIX]:
-                node = int(self.arena.lowering.prefixes.array[alt[sk.A_PREFIX] + i])
+        for i in range(count, alt[sl.A_MIN]):
+            if i < alt[sl.A_NPREFIX]:
+                node = int(self.arena.lowering.prefixes.array[alt[sl.A_PREFIX] + i])
             else:
-                node = alt[sk.A_ITEMS]
+                node = alt[sl.A_ITEMS]
             text = value(node)
             if text is None:
                 return None
@@ -386,11 +387,11 @@ class Completions:
 
     def _position(self, op: int) -> tuple[int, int, int, int, int]:
         """(object, bitset of ranks seen, position, count, extras) of an object position."""
-        obj, reg, cnt, x = self.arena.pool("ops").reshape(-1, sk.OP_W)[op, :4].tolist()
+        obj, reg, cnt, x = self.arena.pool("ops").reshape(-1, sl.OP_W)[op, :4].tolist()
         shape = self._shape(obj)
         if not shape.bitset:
             return obj, 0, reg, cnt, x
-        seen = int.from_bytes(self.arena.pool("bits")[reg:reg + shape.record[sk.O_WORDS]].tobytes(), "little")
+        seen = int.from_bytes(self.arena.pool("bits")[reg:reg + shape.record[sl.O_WORDS]].tobytes(), "little")
         return obj, seen, self._reached(shape, seen, x), cnt, x
 
     @staticmethod
@@ -398,7 +399,7 @@ class Completions:
         """The first document index whose name may still come."""
         if not shape.ordered:
             return 0
-        if x or shape.clauses and seen >> shape.held_at & sk.EXTRA_SEEN:
+        if x or shape.clauses and seen >> shape.held_at & sl.EXTRA_SEEN:
             return shape.n
         return max((shape.place[r] + 1 for r in range(shape.n) if seen >> r & 1), default=0)
 
@@ -421,7 +422,7 @@ class Completions:
     def _seen(self, x: int, key: Optional[str]) -> int:
         """Trie of the undeclared keys seen."""
         if key is None:
-            return int(self.arena.table("xsets")[x * sk.X_W]) if x else -1
+            return int(self.arena.table("xsets")[x * sl.X_W]) if x else -1
         return self.arena.lexer.add_literals(sorted({*self.arena._xwords[x], key}))
 
     def _labels(self, shape: _Shape) -> list[int]:
@@ -629,16 +630,16 @@ class Completions:
         """Shortest completion of a key being read, in context `c` (not a set)."""
         arena = self.arena
         names, extra, state = self.key_states(q)
-        op, _, parent = arena.pool("ctx").reshape(-1, sk.CTX_W)[c, 1:4].tolist()
-        allowed, ext = arena.pool("ops").reshape(-1, sk.OP_W)[op, 4:6].tolist()
+        op, _, parent = arena.pool("ctx").reshape(-1, sl.CTX_W)[c, 1:4].tolist()
+        allowed, ext = arena.pool("ops").reshape(-1, sl.OP_W)[op, 4:6].tolist()
         obj, seen, position, cnt, x = self._position(op)
         shape = self._shape(obj)
         wanted = self._wanted(shape, seen, position)
         must = shape.min - cnt - wanted.bit_count()
-        after = cnt + 1 if cnt < shape.record[sk.O_CAP] else cnt
+        after = cnt + 1 if cnt < shape.record[sl.O_CAP] else cnt
         out: list[Text] = []
         if names >= 0:
-            bits = int.from_bytes(arena.pool("bits")[allowed:allowed + shape.record[sk.O_WORDS]].tobytes(), "little")
+            bits = int.from_bytes(arena.pool("bits")[allowed:allowed + shape.record[sl.O_WORDS]].tobytes(), "little")
             ways = [(r, text) for r, text in self._spellings(names) if bits >> r & 1]
             if ways and must <= 0 and not (shape.needs or shape.clauses or self._pre):
                 ways = [self._cheapest_name(shape, ways, wanted)]
@@ -662,8 +663,8 @@ class Completions:
     def _dead(self, op: int, r: int, x: int, marks: int) -> bool:
         """Whether an object can't be completed after key `r` (-1: undeclared), its value satisfying clauses `marks`."""
         after = self.arena.call(sk.stack_call, sk.CALL_OP_ADD, op, r, x, marks)
-        allowed, ext, close = self.arena.pool("ops").reshape(-1, sk.OP_W)[after, 4:7].tolist()
-        words = self._shape(int(self.arena.pool("ops")[after * sk.OP_W])).record[sk.O_WORDS]
+        allowed, ext, close = self.arena.pool("ops").reshape(-1, sl.OP_W)[after, 4:7].tolist()
+        words = self._shape(int(self.arena.pool("ops")[after * sl.OP_W])).record[sl.O_WORDS]
         return not close and not ext and not self.arena.pool("bits")[allowed:allowed + words].any()
 
     def _label_ways(self, shape: _Shape, op: int, x: int) -> Iterable[tuple[int, int, int]]:
@@ -675,7 +676,7 @@ class Completions:
         for label, ways in shape.classes:
             for marks, node in ways:
                 if not self._dead(op, -1, x, marks):
-                    yield label, (marks | (sk.EXTRA_SEEN if shape.ordered else 0)) << shape.held_at, node
+                    yield label, (marks | (sl.EXTRA_SEEN if shape.ordered else 0)) << shape.held_at, node
 
     def closed(self, c: int) -> Text:
         """What completes a string before context-or-set `c`, its closing quote included."""
@@ -683,7 +684,7 @@ class Completions:
 
     def key_states(self, q: int) -> list[int]:
         """The (names, extra, seen) states of a key state."""
-        return self.arena.pool("keys").reshape(-1, sk.KEY_W)[q - sk.KEY_BASE, :3].tolist()
+        return self.arena.pool("keys").reshape(-1, sl.KEY_W)[q - sl.KEY_BASE, :3].tolist()
 
     @staticmethod
     def is_trie(q: int) -> bool:
@@ -698,11 +699,11 @@ class Completions:
         """What completes an undeclared key that may be any text, its closing quote included; None if it may not."""
         out: list[Text] = []
         for m in self._members(c):
-            op, _, parent = self.arena.pool("ctx").reshape(-1, sk.CTX_W)[m, 1:4].tolist()
+            op, _, parent = self.arena.pool("ctx").reshape(-1, sl.CTX_W)[m, 1:4].tolist()
             obj, seen, _, cnt, x = self._position(op)
             shape = self._shape(obj)
-            if self.arena.pool("ops")[op * sk.OP_W + sk.P_EXT]:
-                after = cnt + 1 if cnt < shape.record[sk.O_CAP] else cnt
+            if self.arena.pool("ops")[op * sl.OP_W + sl.P_EXT]:
+                after = cnt + 1 if cnt < shape.record[sl.O_CAP] else cnt
                 for label, held, node in self._label_ways(shape, op, x):
                     if label != 1:        # the label of any string, whatever automaton led there
                         continue

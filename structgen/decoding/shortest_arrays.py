@@ -16,7 +16,7 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Callable, Optional
 
-from ..automata import stack_kernels as sk
+from ..automata import stack_layout as sl
 from ..errors import LimitError
 from ..grammar.arrays import parse_item
 
@@ -99,9 +99,9 @@ def another(known: "Completions", node: int, unknown: int, value: "Value") -> Op
 def _record(known: "Completions", position: int) -> tuple[bool, list[tuple[int, int]], bool]:
     """(may close, ways to read the next item, must items differ) of a position."""
     lowering = known.arena.lowering
-    at = position * sk.AP_W
-    if not lowering.positions.array[at + sk.AP_READY]:
+    at = position * sl.AP_W
+    if not lowering.positions.array[at + sl.AP_READY]:
         lowering.places.build(position)
-    record = lowering.positions.array[at:at + sk.AP_W].tolist()
-    pairs = lowering.choices.array[record[sk.AP_CHOICES]:record[sk.AP_CHOICES] + 2 * record[sk.AP_N]].tolist()
-    return bool(record[sk.AP_CLOSE]), list(zip(pairs[::2], pairs[1::2])), bool(record[sk.AP_UNIQUE])
+    record = lowering.positions.array[at:at + sl.AP_W].tolist()
+    pairs = lowering.choices.array[record[sl.AP_CHOICES]:record[sl.AP_CHOICES] + 2 * record[sl.AP_N]].tolist()
+    return bool(record[sl.AP_CLOSE]), list(zip(pairs[::2], pairs[1::2])), bool(record[sl.AP_UNIQUE])

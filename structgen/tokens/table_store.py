@@ -43,7 +43,8 @@ NOT_INSIDE = 0xFFFF
 #: Files of one vocabulary that are kept, by different versions of the code.
 KEEP = 4
 #: The code whose results are stored.
-SOURCES = ("tokens/tables.py", "tokens/trie.py", "tokens/mask_kernels.py", "automata/stack_kernels.py")
+SOURCES = ("tokens/tables.py", "tokens/trie.py", "tokens/mask_layout.py", "tokens/mask_regions.py",
+           "automata/stack_layout.py", "automata/stack_lexemes.py")
 #: States whose regions do not exist.
 NO_REGION = (62, 63)
 

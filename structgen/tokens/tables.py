@@ -24,9 +24,11 @@ import numpy as np
 from numba import njit
 
 from ..automata import static_dfa as sd
-from ..automata import stack_kernels as sk
+from ..automata import stack_layout as sl
 from ..automata.jit import direct
 from . import mask_kernels as mk
+from . import mask_layout as ml
+from . import mask_regions as mr
 from .table_store import NO_REGION, NOT_INSIDE, Parts, keep_parts, restore_parts, tails
 from .trie import TokenTrie
 from .warmup import natives
@@ -206,8 +208,8 @@ def _children(nodes, off, byte, node, path):
 
 def _may_start() -> np.ndarray:
     """uint8[kinds, 256]: bytes that can follow the white space before each kind of context."""
-    first = {sk.VALUE: b'"-0123456789tfn[{', sk.COLON: b":", sk.OBJ_START: b'"}', sk.OBJ_KEY: b'"',
-             sk.OBJ_AFTER: b",}", sk.ARR_START: b'"-0123456789tfn[{]', sk.ARR_AFTER: b",]"}
+    first = {sl.VALUE: b'"-0123456789tfn[{', sl.COLON: b":", sl.OBJ_START: b'"}', sl.OBJ_KEY: b'"',
+             sl.OBJ_AFTER: b",}", sl.ARR_START: b'"-0123456789tfn[{]', sl.ARR_AFTER: b",]"}
     out = np.zeros((8, 256), np.uint8)
     for kind, allowed in first.items():
         out[kind, list(allowed)] = 1
@@ -220,7 +222,7 @@ _TWO_KEYS = re.compile(rb'"[ \t\r\n]*:.*,[ \t\r\n]*".', re.DOTALL)
 
 
 def _unknown(*_: int) -> int:
-    return sk.NEED_PY
+    return sl.NEED_PY
 
 
 class TokenTables:
@@ -251,7 +253,7 @@ class TokenTables:
         #: the two kernels of every step (they rely on the GIL: without one, nothing is known and all is asked)
         self.peek, self.step = _unknown, _unknown
         self._free: list[np.ndarray] = []
-        self._block = np.zeros(sk.BLOCK_SIZE, np.int64)
+        self._block = np.zeros(sl.BLOCK_SIZE, np.int64)
         self._json = False
         if not self.blob.size:
             self.blob = np.zeros(1, np.uint8)
@@ -328,7 +330,8 @@ class TokenTables:
                     elif b in b" \t\r\n":
                         below[child] = k
             level = below
-        lists = [tokens[kind == 1], counts(kind == 1, longest), longest, lead, tokens[kind == 2], counts(kind == 2, lead),
+        lists = [tokens[kind == 1], counts(kind == 1, longest), longest, lead,
+                 tokens[kind == 2], counts(kind == 2, lead),
                  np.array(pairs, np.int32).reshape(-1, 2), counts(left, lead),
                  np.array(quotes, np.int32).reshape(-1, 2), len(quotes)]
         self._opening_lists = [np.ascontiguousarray(x) for x in lists if isinstance(x, np.ndarray)]
@@ -372,19 +375,19 @@ class TokenTables:
         rows = np.zeros((sd.N_STATIC, self.words), np.int64)
         stack = np.zeros(self.depth + 2, np.int64)
         block = self._block
-        block[mk.STACK] = stack.ctypes.data
+        block[ml.STACK] = stack.ctypes.data
         cap = int(self.trie.dfs_tokens.size) + 1
         pairs, lens = np.zeros((cap, 2), np.int32), np.zeros(cap, np.int32)
         kept, counts = [], np.zeros(sd.N_STATIC, np.int32)
         for q in range(sd.N_STATIC):
             if q in NO_REGION:
                 continue
-            n = mk.static_region(block.ctypes.data, q, rows[q].ctypes.data, pairs.ctypes.data, cap, 0)
+            n = mr.static_region(block.ctypes.data, q, rows[q].ctypes.data, pairs.ctypes.data, cap, 0)
             order = np.argsort(pairs[:n, 1], kind="stable")
             kept.append(pairs[:n][order].copy())
             counts[q] = n
         scratch = np.zeros(self.words, np.int64)
-        n = mk.static_region(block.ctypes.data, 0, scratch.ctypes.data, pairs.ctypes.data, cap, lens.ctypes.data)
+        n = mr.static_region(block.ctypes.data, 0, scratch.ctypes.data, pairs.ctypes.data, cap, lens.ctypes.data)
         order = np.argsort(pairs[:n, 1], kind="stable")
         tokens = np.ascontiguousarray(self.trie.dfs_tokens)
         inside = np.zeros(tokens.size, np.int32)
@@ -400,12 +403,12 @@ class TokenTables:
         self.region_rows, self.region_pairs = parts.region_rows, parts.region_pairs
         self.string_pairs, self.string_lens = parts.string_pairs, parts.string_lens
         counts = parts.region_counts.astype(np.int64)
-        self.regions = records = np.zeros((sd.N_STATIC, mk.REGION_W), np.int64)
+        self.regions = records = np.zeros((sd.N_STATIC, ml.REGION_W), np.int64)
         have = [q for q in range(sd.N_STATIC) if q not in NO_REGION]
-        records[have, mk.R_ROW] = self.region_rows.ctypes.data + 8 * self.words * np.array(have)
-        records[:, mk.R_PAIRS] = self.region_pairs.ctypes.data + 8 * (np.cumsum(counts) - counts)
-        records[:, mk.R_NPAIRS] = counts
-        records[have, mk.R_ABS] = 1
+        records[have, ml.R_ROW] = self.region_rows.ctypes.data + 8 * self.words * np.array(have)
+        records[:, ml.R_PAIRS] = self.region_pairs.ctypes.data + 8 * (np.cumsum(counts) - counts)
+        records[:, ml.R_NPAIRS] = counts
+        records[have, ml.R_ABS] = 1
 
     def _length_rows(self, chars: np.ndarray) -> None:
         """Row k: the tokens that begin at most k characters inside a string."""
@@ -432,51 +435,51 @@ class TokenTables:
     # ---------------------------------------------------------------- use
     def fill_block(self, block: np.ndarray) -> None:
         """Write the addresses of these tables into the block of an arena."""
-        block[sk.STATIC] = self.static.ctypes.data
-        block[sk.STATIC_ACC] = self.accept.ctypes.data
-        block[mk.TRIE] = self.trie.nodes.ctypes.data
-        block[mk.TRIE_FIRST] = self.trie.first.ctypes.data
-        block[mk.TRIE_TOKENS] = self.trie.dfs_tokens.ctypes.data
-        block[mk.TRIE_TOKEN] = self.trie.token.ctypes.data
-        block[mk.STRUCT_TOKEN] = self.struct.token.ctypes.data
-        block[mk.TRIE_BYTES] = self.bytes_below.ctypes.data
-        block[mk.DEPTH] = self.depth
-        block[mk.ROOT_CHILD] = self.trie.root_child.ctypes.data
-        block[mk.CHILDREN] = self.child_off.ctypes.data
-        block[mk.CHILD_BYTE] = self.child_byte.ctypes.data
-        block[mk.CHILD_NODE] = self.child_node.ctypes.data
-        block[mk.N_TOKENS] = self.vocabulary.size
-        block[mk.OPENINGS] = self.openings.ctypes.data
-        block[mk.DUPS] = self.dups.ctypes.data
-        block[mk.N_DUPS] = len(self.dups)
-        block[mk.STRUCT] = self.struct.nodes.ctypes.data
-        block[mk.STRUCT_FIRST] = self.struct.first.ctypes.data
-        block[mk.STRUCT_TOKENS] = self.struct.dfs_tokens.ctypes.data
-        block[mk.SUFFIX] = self.suffix.nodes.ctypes.data
-        block[mk.N_SUFFIX] = len(self.suffix)
-        block[mk.CUT_OFF] = self.cut_off.ctypes.data
-        block[mk.CUT_POS] = self.cut_pos.ctypes.data
-        block[mk.CUT_SUFFIX] = self.cut_suffix.ctypes.data
-        block[mk.WORDS] = self.words
-        block[mk.EOS] = self.eos.ctypes.data
-        block[mk.N_EOS] = self.eos.size
-        block[mk.BLOB] = self.blob.ctypes.data
-        block[mk.OFFSETS] = self.offsets.ctypes.data
-        block[mk.KIND] = self.kind.ctypes.data
-        block[sk.MAY_START] = _MAY_START.ctypes.data
+        block[sl.STATIC] = self.static.ctypes.data
+        block[sl.STATIC_ACC] = self.accept.ctypes.data
+        block[ml.TRIE] = self.trie.nodes.ctypes.data
+        block[ml.TRIE_FIRST] = self.trie.first.ctypes.data
+        block[ml.TRIE_TOKENS] = self.trie.dfs_tokens.ctypes.data
+        block[ml.TRIE_TOKEN] = self.trie.token.ctypes.data
+        block[ml.STRUCT_TOKEN] = self.struct.token.ctypes.data
+        block[ml.TRIE_BYTES] = self.bytes_below.ctypes.data
+        block[ml.DEPTH] = self.depth
+        block[ml.ROOT_CHILD] = self.trie.root_child.ctypes.data
+        block[ml.CHILDREN] = self.child_off.ctypes.data
+        block[ml.CHILD_BYTE] = self.child_byte.ctypes.data
+        block[ml.CHILD_NODE] = self.child_node.ctypes.data
+        block[ml.N_TOKENS] = self.vocabulary.size
+        block[ml.OPENINGS] = self.openings.ctypes.data
+        block[ml.DUPS] = self.dups.ctypes.data
+        block[ml.N_DUPS] = len(self.dups)
+        block[ml.STRUCT] = self.struct.nodes.ctypes.data
+        block[ml.STRUCT_FIRST] = self.struct.first.ctypes.data
+        block[ml.STRUCT_TOKENS] = self.struct.dfs_tokens.ctypes.data
+        block[ml.SUFFIX] = self.suffix.nodes.ctypes.data
+        block[ml.N_SUFFIX] = len(self.suffix)
+        block[ml.CUT_OFF] = self.cut_off.ctypes.data
+        block[ml.CUT_POS] = self.cut_pos.ctypes.data
+        block[ml.CUT_SUFFIX] = self.cut_suffix.ctypes.data
+        block[ml.WORDS] = self.words
+        block[ml.EOS] = self.eos.ctypes.data
+        block[ml.N_EOS] = self.eos.size
+        block[ml.BLOB] = self.blob.ctypes.data
+        block[ml.OFFSETS] = self.offsets.ctypes.data
+        block[ml.KIND] = self.kind.ctypes.data
+        block[sl.MAY_START] = _MAY_START.ctypes.data
         for slot, native in natives().items():
             block[slot] = native.address
         if block is not self._block:
-            block[mk.S_REGION] = self.regions.ctypes.data
-            block[mk.LEN_ROWS] = self.length_rows.ctypes.data
-            block[mk.N_LEN_ROWS] = len(self.length_rows)
-            block[mk.STR_PAIRS] = self.string_pairs.ctypes.data
-            block[mk.N_STR_PAIRS] = len(self.string_pairs)
-            block[mk.STR_LENS] = self.string_lens.ctypes.data
-            block[mk.STR_ENDS] = self.string_ends.ctypes.data
-            block[mk.LONG_TOKENS] = self.long_tokens.ctypes.data
-            block[mk.LONG_CHARS] = self.long_chars.ctypes.data
-            block[mk.N_LONG] = len(self.long_tokens)
+            block[ml.S_REGION] = self.regions.ctypes.data
+            block[ml.LEN_ROWS] = self.length_rows.ctypes.data
+            block[ml.N_LEN_ROWS] = len(self.length_rows)
+            block[ml.STR_PAIRS] = self.string_pairs.ctypes.data
+            block[ml.N_STR_PAIRS] = len(self.string_pairs)
+            block[ml.STR_LENS] = self.string_lens.ctypes.data
+            block[ml.STR_ENDS] = self.string_ends.ctypes.data
+            block[ml.LONG_TOKENS] = self.long_tokens.ctypes.data
+            block[ml.LONG_CHARS] = self.long_chars.ctypes.data
+            block[ml.N_LONG] = len(self.long_tokens)
 
     def take_chunk(self) -> np.ndarray:
         """Room for 64 rows, reused where an arena has gone."""

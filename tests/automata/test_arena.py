@@ -207,8 +207,8 @@ def test_a_mask_larger_than_an_arena_may_be(vocab, monkeypatch):
 
 def fill_up(arena) -> None:
     """Leave no free row in what the arena holds."""
-    from structgen.tokens import mask_kernels as mk
-    arena.block[mk.N_ROWS] = arena.block[mk.CAP_ROWS]
+    from structgen.tokens import mask_layout as ml
+    arena.block[ml.N_ROWS] = arena.block[ml.CAP_ROWS]
 
 
 def refilled(self, old):

@@ -12,7 +12,7 @@ import threading
 import numpy as np
 import pytest
 
-from structgen.automata.stack_kernels import NEED_PY
+from structgen.automata.stack_layout import NEED_PY
 from structgen.decoding.compiled import Compiled
 from structgen.frontends.json_schema import lower
 
