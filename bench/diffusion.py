@@ -141,6 +141,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, help="proposals a case, prompts a split or fuzzed sequences")
     parser.add_argument("--steps", default="8,16,32,64", help="step counts of model")
     parser.add_argument("--splits", default="names,templates,schemas", help="held-out parts of model")
+    parser.add_argument("--no-loops", action="store_true", help="leave out the published loops of model")
     parser.add_argument("--batch", type=int, default=1, help="prompts at a time of model")
     options = parser.parse_args()
     try:
@@ -160,7 +161,7 @@ def main() -> int:
             import diffusion_model
 
             good &= diffusion_model.run(options.count or 50, [int(s) for s in options.steps.split(",")],
-                                        options.splits.split(","), options.batch)
+                                        options.splits.split(","), options.batch, not options.no_loops)
         else:
             import diffusion_fuzz
 
