@@ -1,4 +1,4 @@
-"""Training at a very small size: reproducible, resumable, exported in the usual format; decoding by unmasking."""
+"""Training at a very small size: reproducible, resumable, exported in the usual format."""
 
 import dataclasses
 import json
@@ -19,7 +19,6 @@ from structgen.models.training.loop import Options, Run                         
 from structgen.models.training.objectives import MaskedDiffusion                            # noqa: E402
 from structgen.models.training.picture import loss_picture                                  # noqa: E402
 from structgen.models.training.tokenizer import render, train_tokenizer                     # noqa: E402
-from structgen.models.training.unmasking import unmask                                      # noqa: E402
 
 KINDS = ("embedded", "embedded-diffusion")
 SMALL = dict(steps=6, tokens=512, width=32, inner=48, layers=1, heads=2, warmup=2)
@@ -85,6 +84,19 @@ def test_resumed_as_if_never_interrupted(tokenizer, tmp_path, kind):
     with pytest.raises(ValueError, match="other options: heads, rate"):
         Run(tmp_path / "a", tokenizer, dataclasses.replace(options, rate=1.0, heads=4), device="cpu")
     ElementTree.fromstring(loss_picture(tmp_path / "a" / "log.jsonl", "loss"))
+
+
+def test_a_checkpoint_that_is_kept(tokenizer, tmp_path):
+    options = Options(**SMALL)
+    Run(tmp_path / "a", tokenizer, options, device="cpu").train(keep=4, every=3, show=100)
+    Run(tmp_path / "b", tokenizer, options, device="cpu").train(until=4, show=100)
+    kept, last, stopped = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)
+                           for name in ("a/step-4", "a", "b"))
+    assert kept["step"] == stopped["step"] == 4 and last["step"] == 6
+    assert kept["place"] == stopped["place"]
+    for name, weights in stopped["model"].items():
+        assert torch.equal(kept["model"][name], weights)
+    assert any(not torch.equal(last["model"][name], weights) for name, weights in kept["model"].items())
 
 
 def test_schedule(tokenizer, tmp_path):
@@ -170,60 +182,6 @@ def test_weights_of_masked_slots_are_unbiased(tokenizer):
                 assert got in (token, tokenizer.mask_token_id)
 
 
-class _Oracle:
-    """A model that wants token 10 + slot everywhere, the surer the further to the right."""
-
-    class Output:
-        def __init__(self, hidden):
-            self.last_hidden_state = hidden
-
-    def __init__(self):
-        self.seen = []
-
-    def parameters(self):
-        yield torch.zeros(1)
-
-    def model(self, input_ids, attention_mask):
-        self.seen.append((input_ids.clone(), attention_mask.clone()))
-        place = torch.arange(input_ids.shape[1]) - 4
-        hidden = torch.zeros(*input_ids.shape, 40)
-        for k, p in enumerate(place.tolist()):
-            hidden[:, k, 0] = 99.0      # the mask token: must never win
-            hidden[:, k, (10 + p) % 40] = 5.0 + k
-        return self.Output(hidden)
-
-    def head(self, hidden):
-        return hidden
-
-    def decoder(self, hidden):
-        return hidden
-
-
-@pytest.mark.parametrize("steps, block", [(8, None), (2, None), (3, None), (4, 4), (8, 2)])
-def test_unmasking(steps, block):
-    oracle = _Oracle()
-    ids = unmask(oracle, [[1, 2, 3, 4], [5]], slots=8, steps=steps, block=block, mask=0, pad=39)
-    assert ids.tolist() == [list(range(10, 18))] * 2
-    assert len(oracle.seen) == steps
-    before = 8
-    for seen, attended in oracle.seen:
-        assert seen[1, :4].tolist() == [39, 39, 39, 5] and attended.sum(1).tolist() == [12, 9]
-        masked = (seen[:, 4:] == 0)
-        assert masked[0].equal(masked[1])
-        before = int(masked[0].sum())
-        # blocks from left to right; within a block the surest, here the rightmost, first
-        for at in range(0, 8, block or 8):
-            part = masked[0, at:at + (block or 8)].int()
-            assert part.equal(part.sort(descending=True).values)
-    assert 0 < before <= -(-8 // steps)
-
-
-def test_unmasking_refuses_what_does_not_divide():
-    for wrong in (dict(slots=8, steps=8, block=3), dict(slots=8, steps=3, block=4)):
-        with pytest.raises(ValueError, match="divide"):
-            unmask(_Oracle(), [[1]], mask=0, pad=39, **wrong)
-
-
 def test_judging(tokenizer, tmp_path):
     e = Example("sql", [], "SELECT a;", None, None, "SELECT [ab];")
     assert judge(e, "SELECT a;") == (None, True, True) and judge(e, "SELECT b;") == (None, True, False)
@@ -247,4 +205,5 @@ def test_constrained_answers_of_an_untrained_model_are_valid(tokenizer, tmp_path
             assert all(judge(e, text)[1] for e, text in zip(found, autoregressive(llm, found, True)))
             assert len(autoregressive(llm, found, False, budget=8)) == 4
         else:
+            assert all(judge(e, text)[1] for e, text in zip(found, diffusion(llm, found, 4, 16, constrained=True)))
             assert len(diffusion(llm, found, 4)) == 4

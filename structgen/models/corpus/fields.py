@@ -51,25 +51,50 @@ class Record:
     pronoun: tuple[str, ...] = ("It",)
 
 
-def _text(make: Callable[[Draw], str]) -> Callable[[Draw, dict], tuple[Any, str]]:
-    def draw(d: Draw, _: dict) -> tuple[Any, str]:
-        value = make(d)
-        return value, value
-    return draw
+def _text(keys: str, make: Callable[[Draw], str], schema: dict = STRING, label: str = "") -> Fact:
+    """A string that the text says as it is."""
+    return Fact(keys, schema, lambda d, _: (make(d),) * 2, label)
 
 
-def _int(low: int, high: int, words: bool = False) -> Callable[[Draw, dict], tuple[Any, str]]:
+def _whole(keys: str, low: int, high: int, words: bool = False) -> Fact:
+    """A whole number, with `words` sometimes said in words."""
     def draw(d: Draw, _: dict) -> tuple[Any, str]:
         value = d.rng.randint(low, high)
         return value, NUMBERS[value] if words and value < len(NUMBERS) and d.chance(0.4) else str(value)
-    return draw
+    return Fact(keys, INTEGER, draw)
 
 
-def _date(first: int, last: int) -> Callable[[Draw, dict], tuple[Any, str]]:
+def _day(keys: str, first: int, last: int) -> Fact:
+    """A date between two years."""
     def draw(d: Draw, _: dict) -> tuple[Any, str]:
         day = d.date(first, last)
         return day.isoformat(), spoken_date(day, d.rng.randint(0, 4))
-    return draw
+    return Fact(keys, DATE, draw)
+
+
+def _choice(keys: str, options: dict[Any, Any]) -> Fact:
+    """One of a few values, each with its wording or wordings."""
+    def draw(d: Draw, _: dict) -> tuple[Any, str]:
+        value = d.one(list(options))
+        said = options[value]
+        return value, said if isinstance(said, str) else d.one(said)
+    return Fact(keys, BOOLEAN if True in options else {"enum": list(options)}, draw)
+
+
+def _several(keys: str, items: dict, words: dict[str, str]) -> Fact:
+    """One to three of some values, each with its wording."""
+    def draw(d: Draw, _: dict) -> tuple[Any, str]:
+        values = d.rng.sample(list(words), d.rng.choice((1, 2, 2, 3)))
+        return values, _listing([words[v] for v in values])
+    return Fact(keys, {"type": "array", "items": items}, draw)
+
+
+def _email(keys: str, owner: Optional[str] = None) -> Fact:
+    """An e-mail address, of the person that another fact names or of anybody."""
+    def draw(d: Draw, known: dict) -> tuple[Any, str]:
+        address = d.email(known[owner] if owner else d.person())
+        return address, address
+    return Fact(keys, EMAIL, draw)
 
 
 def _time(d: Draw, _: dict) -> tuple[Any, str]:
@@ -91,24 +116,6 @@ def _weight(d: Draw, _: dict) -> tuple[Any, str]:
     return value, str(value)
 
 
-def _enum(options: dict[Any, Any]) -> Callable[[Draw, dict], tuple[Any, str]]:
-    def draw(d: Draw, _: dict) -> tuple[Any, str]:
-        value = d.one(list(options))
-        said = options[value]
-        return value, said if isinstance(said, str) else d.one(said)
-    return draw
-
-
-def _languages(d: Draw, _: dict) -> tuple[Any, str]:
-    codes = d.rng.sample(list(LANGUAGES), d.rng.choice((1, 2, 2, 3)))
-    return codes, _listing([LANGUAGES[c] for c in codes])
-
-
-def _topics(d: Draw, _: dict) -> tuple[Any, str]:
-    topics = d.rng.sample(WORDS["topic"], d.rng.choice((1, 2, 2, 3)))
-    return topics, _listing(topics)
-
-
 def _items(d: Draw, _: dict) -> tuple[Any, str]:
     items, said = [], []
     for _n in range(d.rng.choice((1, 2, 2, 3))):
@@ -120,10 +127,6 @@ def _items(d: Draw, _: dict) -> tuple[Any, str]:
 
 def _listing(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
-
-
-def _options(values: dict) -> dict:
-    return {"enum": list(values)}
 
 
 _MEMBER = {True: ("is a member", "is already a member"), False: ("is not a member", "is no member yet")}
@@ -141,17 +144,17 @@ _COUNTRY = {"DE": "Germany", "FR": "France", "IT": "Italy", "ES": "Spain", "PL":
 
 RECORDS: dict[str, Record] = {
     "person": Record("person", "name", {
-        "name": Fact("name full_name person", STRING, _text(Draw.person)),
-        "age": Fact("age years", INTEGER, _int(18, 95)),
-        "email": Fact("email mail contact_email", EMAIL, lambda d, r: (lambda e: (e, e))(d.email(r["name"]))),
-        "city": Fact("city town home", STRING, _text(Draw.city)),
-        "street": Fact("street address_line", STRING, _text(Draw.street)),
-        "postcode": Fact("postcode zip", {"type": "string", "pattern": "^[0-9]{5}$"}, _text(Draw.postcode)),
-        "job": Fact("job profession occupation", STRING, _text(lambda d: d.one(WORDS["job"]))),
-        "company": Fact("company employer", STRING, _text(Draw.company)),
-        "born": Fact("born birth_date birthday", DATE, _date(1940, 2006)),
-        "languages": Fact("languages speaks", {"type": "array", "items": _options(LANGUAGES)}, _languages),
-        "member": Fact("member is_member", BOOLEAN, _enum(_MEMBER)),
+        "name": _text("name full_name person", Draw.person),
+        "age": _whole("age years", 18, 95),
+        "email": _email("email mail contact_email", "name"),
+        "city": _text("city town home", Draw.city),
+        "street": _text("street address_line", Draw.street),
+        "postcode": _text("postcode zip", Draw.postcode, {"type": "string", "pattern": "^[0-9]{5}$"}),
+        "job": _text("job profession occupation", lambda d: d.one(WORDS["job"])),
+        "company": _text("company employer", Draw.company),
+        "born": _day("born birth_date birthday", 1940, 2006),
+        "languages": _several("languages speaks", {"enum": list(LANGUAGES)}, LANGUAGES),
+        "member": _choice("member is_member", _MEMBER),
     }, (
         "{name} is {age} years old.", "{name}, {age}, lives in {city}.", "{name} works as {job} at {company}.",
         "{name} was born on {born}.", "{name} lives at {street} in {city}.", "Meet {name}.", "This is {name}.",
@@ -173,16 +176,16 @@ RECORDS: dict[str, Record] = {
     ), {"address": ("street", "city", "postcode"), "contact": ("email", "city"), "work": ("job", "company")},
         ("She", "He")),
     "event": Record("event", "title", {
-        "title": Fact("title name event", STRING, _text(Draw.gathering)),
-        "date": Fact("date day on", DATE, _date(2024, 2030)),
+        "title": _text("title name event", Draw.gathering),
+        "date": _day("date day on", 2024, 2030),
         "time": Fact("time starts start_time", STRING, _time),
-        "city": Fact("city place location", STRING, _text(Draw.city)),
-        "attendees": Fact("attendees guests capacity", INTEGER, _int(10, 900)),
-        "speaker": Fact("speaker host organizer", STRING, _text(Draw.person)),
-        "kind": Fact("kind type category", _options(_KIND), _enum(_KIND)),
-        "online": Fact("online remote", BOOLEAN, _enum(_ONLINE)),
+        "city": _text("city place location", Draw.city),
+        "attendees": _whole("attendees guests capacity", 10, 900),
+        "speaker": _text("speaker host organizer", Draw.person),
+        "kind": _choice("kind type category", _KIND),
+        "online": _choice("online remote", _ONLINE),
         "price": Fact("price ticket_price fee", NUMBER, _price),
-        "topics": Fact("topics tags", {"type": "array", "items": STRING}, _topics),
+        "topics": _several("topics tags", STRING, {k: k for k in WORDS["topic"]}),
     }, (
         "{title} takes place in {city} on {date}.", "{title} is a {kind} in {city}.",
         "The {kind} {title} is on {date}.",
@@ -202,18 +205,18 @@ RECORDS: dict[str, Record] = {
         "~Getting in costs {price}.", "~Expect talks on {topics}.",
     ), {"venue": ("city", "attendees"), "schedule": ("date", "time")}),
     "order": Record("order", "code", {
-        "code": Fact("id order_id number", STRING, _text(Draw.code), "order"),
-        "customer": Fact("customer buyer client", STRING, _text(Draw.person)),
+        "code": _text("id order_id number", Draw.code, label="order"),
+        "customer": _text("customer buyer client", Draw.person),
         "items": Fact("items products lines", {"type": "array", "items": {
             "type": "object", "properties": {"product": STRING, "quantity": INTEGER},
             "required": ["product", "quantity"], "additionalProperties": False}}, _items),
         "total": Fact("total amount sum", NUMBER, _price),
-        "currency": Fact("currency", _options(_CURRENCY), _enum(_CURRENCY)),
-        "status": Fact("status state", _options(_STATUS), _enum(_STATUS)),
-        "date": Fact("date ordered_on placed", DATE, _date(2020, 2030)),
-        "express": Fact("express priority_mail", BOOLEAN, _enum(_EXPRESS)),
-        "paid": Fact("paid is_paid", BOOLEAN, _enum(_PAID)),
-        "city": Fact("city ship_to destination", STRING, _text(Draw.city)),
+        "currency": _choice("currency", _CURRENCY),
+        "status": _choice("status state", _STATUS),
+        "date": _day("date ordered_on placed", 2020, 2030),
+        "express": _choice("express priority_mail", _EXPRESS),
+        "paid": _choice("paid is_paid", _PAID),
+        "city": _text("city ship_to destination", Draw.city),
     }, (
         "Order {code} was placed by {customer}.", "{customer} placed order {code}.", "Order {code} is {status}.",
         "Order {code} from {date} is {status}.", "{customer} bought {items} under {code}.",
@@ -230,13 +233,13 @@ RECORDS: dict[str, Record] = {
         "~Please note that it {express}.", "~The invoice {paid}.", "~The truck drives to {city}.",
     ), {"payment": ("total", "currency"), "shipping": ("city", "express")}),
     "address": Record("address", "name", {
-        "name": Fact("name recipient to", STRING, _text(Draw.person)),
-        "company": Fact("company organisation", STRING, _text(Draw.company)),
-        "street": Fact("street line1", STRING, _text(Draw.street)),
-        "city": Fact("city town", STRING, _text(Draw.city)),
-        "postcode": Fact("postcode zip postal_code", STRING, _text(Draw.postcode)),
-        "country": Fact("country", _options(_COUNTRY), _enum(_COUNTRY)),
-        "floor": Fact("floor level", INTEGER, _int(1, 30)),
+        "name": _text("name recipient to", Draw.person),
+        "company": _text("company organisation", Draw.company),
+        "street": _text("street line1", Draw.street),
+        "city": _text("city town", Draw.city),
+        "postcode": _text("postcode zip postal_code", Draw.postcode),
+        "country": _choice("country", _COUNTRY),
+        "floor": _whole("floor level", 1, 30),
     }, (
         "Send it to {name}, {street}, {postcode} {city}.", "{name} has moved to {street} in {city}.",
         "Deliver to {name}.",
@@ -250,17 +253,16 @@ RECORDS: dict[str, Record] = {
         "~The sign reads {company}.", "~Climb up to level {floor}.",
     ), {"place": ("street", "city", "postcode"), "office": ("company", "floor")}),
     "product": Record("product", "name", {
-        "name": Fact("name product title", STRING, _text(Draw.product)),
+        "name": _text("name product title", Draw.product),
         "price": Fact("price cost", NUMBER, _price),
-        "currency": Fact("currency", _options(_CURRENCY), _enum(_CURRENCY)),
-        "colour": Fact("colour color", _options({k: 0 for k in WORDS["colour"]}),
-                       _text(lambda d: d.one(WORDS["colour"]))),
+        "currency": _choice("currency", _CURRENCY),
+        "colour": _choice("colour color", {k: k for k in WORDS["colour"]}),
         "weight": Fact("weight weight_kg", NUMBER, _weight),
-        "stock": Fact("in_stock available", BOOLEAN, _enum(_STOCK)),
-        "rating": Fact("rating stars", INTEGER, _int(1, 5, True)),
-        "sku": Fact("sku code article", STRING, _text(Draw.code)),
-        "maker": Fact("maker brand manufacturer", STRING, _text(Draw.company)),
-        "warranty": Fact("warranty warranty_years", INTEGER, _int(1, 10, True)),
+        "stock": _choice("in_stock available", _STOCK),
+        "rating": _whole("rating stars", 1, 5, True),
+        "sku": _text("sku code article", Draw.code),
+        "maker": _text("maker brand manufacturer", Draw.company),
+        "warranty": _whole("warranty warranty_years", 1, 10, True),
     }, (
         "The {name} costs {price}.", "The {name} by {maker} costs {price}.", "We sell a {name}.",
         "The {name} is {colour}.",
@@ -277,14 +279,14 @@ RECORDS: dict[str, Record] = {
         "~For {warranty} years repairs are free.",
     ), {"offer": ("price", "currency"), "details": ("colour", "weight")}),
     "trip": Record("trip", "passenger", {
-        "passenger": Fact("passenger traveller name", STRING, _text(Draw.person)),
-        "start": Fact("from origin departure", STRING, _text(Draw.city), "from"),
-        "goal": Fact("to destination arrival", STRING, _text(Draw.city), "to"),
-        "date": Fact("date travel_date leaves_on", DATE, _date(2024, 2030)),
+        "passenger": _text("passenger traveller name", Draw.person),
+        "start": _text("from origin departure", Draw.city, label="from"),
+        "goal": _text("to destination arrival", Draw.city, label="to"),
+        "date": _day("date travel_date leaves_on", 2024, 2030),
         "time": Fact("time leaves", STRING, _time),
-        "cabin": Fact("class cabin", _options(_CLASS), _enum(_CLASS)),
-        "seats": Fact("seats passengers tickets", INTEGER, _int(1, 12, True)),
-        "code": Fact("booking reference code", STRING, _text(Draw.code), "booking"),
+        "cabin": _choice("class cabin", _CLASS),
+        "seats": _whole("seats passengers tickets", 1, 12, True),
+        "code": _text("booking reference code", Draw.code, label="booking"),
         "price": Fact("price fare", NUMBER, _price),
     }, (
         "{passenger} travels from {start} to {goal}.", "{passenger} flies to {goal} on {date}.",
@@ -300,14 +302,14 @@ RECORDS: dict[str, Record] = {
         "~{seats} places were reserved.", "~Quote {code} when you call.", "~We paid {price} for it.",
     ), {"route": ("start", "goal"), "when": ("date", "time")}),
     "ticket": Record("ticket", "subject", {
-        "subject": Fact("subject problem summary", STRING, _text(Draw.trouble)),
-        "reporter": Fact("reporter user reported_by", STRING, _text(Draw.person)),
-        "priority": Fact("priority severity", _options(_PRIORITY), _enum(_PRIORITY)),
-        "code": Fact("id ticket ticket_id", STRING, _text(Draw.code), "ticket"),
-        "date": Fact("date opened reported_on", DATE, _date(2020, 2030)),
-        "email": Fact("email contact", EMAIL, lambda d, r: (lambda e: (e, e))(d.email(d.person()))),
-        "affected": Fact("affected users users_affected", INTEGER, _int(1, 400)),
-        "assignee": Fact("assignee owner assigned_to", STRING, _text(Draw.person)),
+        "subject": _text("subject problem summary", Draw.trouble),
+        "reporter": _text("reporter user reported_by", Draw.person),
+        "priority": _choice("priority severity", _PRIORITY),
+        "code": _text("id ticket ticket_id", Draw.code, label="ticket"),
+        "date": _day("date opened reported_on", 2020, 2030),
+        "email": _email("email contact"),
+        "affected": _whole("affected users users_affected", 1, 400),
+        "assignee": _text("assignee owner assigned_to", Draw.person),
     }, (
         "{reporter} reports that the {subject}.", "Ticket {code}: {subject}.", "Since {date} the {subject}.",
         "The {subject} for {affected} users.", "The {subject}, says {reporter}.", "Again the {subject}.",
@@ -320,15 +322,15 @@ RECORDS: dict[str, Record] = {
         "~No fewer than {affected} users complain.", "~The matter is in the hands of {assignee}.",
     ), {"people": ("reporter", "assignee"), "source": ("reporter", "email")}),
     "book": Record("book", "title", {
-        "title": Fact("title name book", STRING, _text(Draw.work)),
-        "author": Fact("author writer by", STRING, _text(Draw.person)),
-        "year": Fact("year published", INTEGER, _int(1900, 2026)),
-        "pages": Fact("pages page_count", INTEGER, _int(80, 900)),
-        "genre": Fact("genre kind", _options(_GENRE), _enum(_GENRE)),
-        "publisher": Fact("publisher press", STRING, _text(Draw.company)),
-        "language": Fact("language lang", _options(LANGUAGES), _enum(LANGUAGES)),
+        "title": _text("title name book", Draw.work),
+        "author": _text("author writer by", Draw.person),
+        "year": _whole("year published", 1900, 2026),
+        "pages": _whole("pages page_count", 80, 900),
+        "genre": _choice("genre kind", _GENRE),
+        "publisher": _text("publisher press", Draw.company),
+        "language": _choice("language lang", LANGUAGES),
         "price": Fact("price", NUMBER, _price),
-        "rating": Fact("rating stars", INTEGER, _int(1, 5, True)),
+        "rating": _whole("rating stars", 1, 5, True),
     }, (
         "{author} wrote {title} in {year}.", "{title} by {author} has {pages} pages.", "I read {title}.",
         "{title} appeared in {year}.", "{title} is a work of {genre}.", "{title} was published by {publisher}.",

@@ -104,13 +104,27 @@ class Draw:
         out = "".join(pick(_ONSETS) + pick(_VOWELS) for _ in range(self.rng.randint(least, most)))
         return (out + pick(_CODAS)).capitalize()
 
+    def _word(self, least: int, most: int) -> str:
+        """A capitalised word of syllables; in training one in four is of any letters.
+
+        A vocabulary of subwords spells most names by few, frequent tokens; without the
+        words of any letters the rare ones are never copied in training.
+        """
+        if self.held_out or not self.chance(0.25):
+            return self._syllables(least, most)
+        vowel, out = self.chance(0.5), ""
+        while len(out) < 3 or self.chance(0.75) and len(out) < 10:
+            out += self.rng.choice("aeiouy" if vowel else "bcdfghjklmnpqrstvwxz")
+            vowel ^= self.chance(0.8)
+        return out.capitalize()
+
     def first_name(self) -> str:
         """A given name."""
-        return self.split(lambda: self.one(_FIRST) if self.chance(0.35) else self._syllables(1, 2))
+        return self.split(lambda: self.one(_FIRST) if self.chance(0.35) else self._word(1, 2))
 
     def last_name(self) -> str:
         """A family name."""
-        return self.split(lambda: self.one(_LAST) if self.chance(0.25) else self._syllables(1, 3))
+        return self.split(lambda: self.one(_LAST) if self.chance(0.25) else self._word(1, 3))
 
     def person(self) -> str:
         """Given and family name."""
@@ -119,15 +133,15 @@ class Draw:
     def city(self) -> str:
         """A place."""
         return self.split(lambda: self.one(_CITY) if self.chance(0.35)
-                          else self._syllables(1, 2) + (self.one(_CITY_ENDS) if self.chance(0.3) else ""))
+                          else self._word(1, 2) + (self.one(_CITY_ENDS) if self.chance(0.3) else ""))
 
     def street(self) -> str:
         """A street with a house number, as ``12 Tarvo Lane``."""
-        return f"{self.rng.randint(1, 199)} " + self.split(lambda: f"{self._syllables(1, 2)} {self.one(_STREET_ENDS)}")
+        return f"{self.rng.randint(1, 199)} " + self.split(lambda: f"{self._word(1, 2)} {self.one(_STREET_ENDS)}")
 
     def company(self) -> str:
         """A company."""
-        return self.split(lambda: f"{self._syllables(1, 2)} {self.one(_COMPANY_ENDS)}")
+        return self.split(lambda: f"{self._word(1, 2)} {self.one(_COMPANY_ENDS)}")
 
     def product(self) -> str:
         """Two words for a thing to sell."""

@@ -111,15 +111,16 @@ def sql(d: Draw, *, templates: bool = False, **_: Any) -> tuple:
 
 
 def arithmetic(d: Draw, *, templates: bool = False, **_: Any) -> tuple:
-    """A small sum in steps, then the answer."""
+    """A sum of two or three numbers in steps, tens before ones, then the answer."""
     first, second, third = d.rng.randint(1, 49), d.rng.randint(1, 49), d.rng.randint(1, 20)
     steps, total, text = [], first, str(first)
     for number in (second, third) if d.chance(0.4) else (second,):
         sign = "-" if d.chance(0.4) and number <= total else "+"
-        result = total + number if sign == "+" else total - number
-        steps.append(f"{total}{sign}{number}={result}")
         text += f"{sign}{number}"
-        total = result
+        for part in filter(None, (number - number % 10, number % 10)):
+            result = total + part if sign == "+" else total - part
+            steps.append(f"{total}{sign}{part}={result}")
+            total = result
     asked = choose(d, ("What is {e}?", "Compute {e} in steps.", "{e} = ?", "Work out {e}.", "~How much does {e} make?"),
                    templates).format(e=text)
     step = {"type": "string", "pattern": "^[0-9]+[+-][0-9]+=[0-9]+$"}

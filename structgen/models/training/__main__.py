@@ -30,7 +30,7 @@ def _train(a: argparse.Namespace) -> None:
     run = Run(a.out, _tokenizer(a.tokenizer), Options(**values), device=a.device, start=a.start)
     count = sum(p.numel() for p in run.model.parameters())
     print(f"{a.objective}: {count / 1e6:.2f} M parameters, from step {run.step}", file=sys.stderr)
-    run.train(until=a.until, every=a.every)
+    run.train(until=a.until, every=a.every, keep=a.keep)
     if run.step < run.options.steps:
         return
     run.export(Path(a.out) / "model")
@@ -42,14 +42,15 @@ def _train(a: argparse.Namespace) -> None:
 def _evaluate(a: argparse.Namespace) -> None:
     import torch
 
-    from .evaluate import evaluate, table
+    from .evaluate import SEED, evaluate, table
 
     torch.set_num_threads(a.threads)
     wanted = a.models.split(",")
     # weights are stored in half precision and computed in single
     ar, masked = (load(name, dtype=torch.float32) if kind in wanted else None
                   for kind, name in (("embedded", a.ar), ("embedded-diffusion", a.diffusion)))
-    text = table(evaluate(ar, masked, count=a.count))
+    text = table(evaluate(ar, masked, count=a.count, splits=a.splits.split(","),
+                          seed=SEED if a.seed is None else a.seed))
     print(text)
     if a.write:
         page = Path(a.write)
@@ -75,6 +76,8 @@ def main() -> None:
     c.add_argument("--tokenizer", default=str(_DATA / "embedded"), help="default: the one that comes with the package")
     c.add_argument("--steps", type=int)
     c.add_argument("--until", type=int, help="stop at this step, to go on later")
+    c.add_argument("--keep", type=int, metavar="STEP", help="keep the checkpoint of this step, in OUT/step-STEP")
+    c.add_argument("--cooldown", type=float, help="share of the steps over which the learning rate falls to 0")
     c.add_argument("--layers", type=int)
     c.add_argument("--start", help="run of the causal model whose weights the diffusion model starts from")
     c.add_argument("--tokens", type=int, help="in a batch")
@@ -86,6 +89,8 @@ def main() -> None:
     c.set_defaults(run=_train)
     c = commands.add_parser("evaluate", help="judge the models on held-out prompts")
     c.add_argument("--count", type=int, default=200, help="prompts of every split")
+    c.add_argument("--seed", type=int, help="of the prompts; default: the one that the documented figures are of")
+    c.add_argument("--splits", default="names,templates,schemas", help="what is held out")
     c.add_argument("--models", default="embedded,embedded-diffusion")
     c.add_argument("--ar", default="embedded", help="another folder in place of the packaged model")
     c.add_argument("--diffusion", default="embedded-diffusion", help="likewise")

@@ -13,7 +13,7 @@ import re
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any, Iterable, Optional, Sequence
+from typing import Any, Callable, Iterable, Optional, Sequence
 
 from ...constraints import Regex
 from ..corpus import SPLITS, Example, examples
@@ -24,6 +24,8 @@ __all__ = ["Score", "autoregressive", "diffusion", "judge", "table", "evaluate"]
 #: seed of the evaluation prompts, far from the seeds of training
 SEED = 20_000
 SLOTS = 64
+
+_KIND = {False: "unconstrained", True: "constrained"}
 
 
 @dataclass
@@ -82,72 +84,60 @@ def judge(e: Example, text: str) -> tuple[Optional[bool], bool, bool]:
 
 
 def autoregressive(llm: Any, found: Sequence[Example], constrained: bool, budget: int = 128) -> list[str]:
-    """The model's greedy answers, all in one batch."""
+    """The causal model's greedy answers, all in one batch."""
+    return _answers(llm, found, constrained, max_new_tokens=budget)
+
+
+def diffusion(llm: Any, found: Sequence[Example], steps: int, block: Optional[int] = None,
+              constrained: bool = False) -> list[str]:
+    """The diffusion model's greedy answers on canvases of 64 slots, the surest tokens of every step kept."""
+    return _answers(llm, found, constrained, max_new_tokens=SLOTS, steps=steps, block_length=block)
+
+
+def _answers(llm: Any, found: Sequence[Example], constrained: bool, **options: Any) -> list[str]:
     from ...api import generate
 
-    prompts = [e.messages for e in found]
     schemas = [e.schema if e.schema is not None else Regex(e.regex) for e in found] if constrained else None
-    results = generate(prompts, schemas, llm, max_new_tokens=budget, return_result=True)
-    return [r.text for r in results]
-
-
-def diffusion(llm: Any, found: Sequence[Example], steps: int, block: Optional[int] = None) -> list[str]:
-    """The diffusion model's greedy answers on canvases of 64 slots."""
-    from .unmasking import unmask
-
-    model, tokenizer = llm
-    prompts = tokenizer([render(e.messages) for e in found], add_special_tokens=False)["input_ids"]
-    special = [t for t in tokenizer.all_special_ids if t != tokenizer.eos_token_id]
-    ids = unmask(model, prompts, slots=SLOTS, steps=steps, block=block, mask=tokenizer.mask_token_id,
-                 pad=tokenizer.pad_token_id, banned=special)
-    out = []
-    for row in ids.tolist():
-        if tokenizer.eos_token_id in row:
-            row = row[:row.index(tokenizer.eos_token_id)]
-        out.append(tokenizer.decode(row))
-    return out
+    return [r.text for r in generate([e.messages for e in found], schemas, llm, return_result=True, **options)]
 
 
 def evaluate(ar: Any = None, masked: Any = None, *, count: int = 200, batch: int = 50,
              splits: Iterable[str] = SPLITS[1:], steps: Sequence[int] = (8, 16, 32, 64),
-             blocks: Sequence[Optional[int]] = (None, 16)) -> list[Score]:
-    """Scores of both models over the first `count` prompts of every split."""
+             blocks: Sequence[int] = (16,), seed: int = SEED) -> list[Score]:
+    """Scores of both models over the first `count` prompts that `seed` gives for every split."""
     scores: list[Score] = []
 
-    def note(score: Score) -> None:
-        print("  ".join(score.row()) + f"  ({score.seconds:.0f} s)", file=sys.stderr, flush=True)
-        scores.append(score)
+    def score(model: str, split: str, how: str, found: Sequence[Example], answers: Callable[[list], list[str]]) -> None:
+        one = Score(model, split, how, left_out=count - len(found))
+        start = time.perf_counter()
+        for at in range(0, len(found), batch):
+            part = list(found[at:at + batch])
+            for e, text in zip(part, answers(part)):
+                one.add(e, text)
+        one.seconds = time.perf_counter() - start
+        print("  ".join(one.row()) + f"  ({one.seconds:.0f} s)", file=sys.stderr, flush=True)
+        scores.append(one)
 
     for split in splits:
-        found = list(examples(SEED, count, split))
+        found = list(examples(seed, count, split))
         if ar is not None:
             for constrained in (False, True):
-                score = Score("embedded", split, "constrained" if constrained else "unconstrained")
-                start = time.perf_counter()
-                for at in range(0, count, batch):
-                    part = found[at:at + batch]
-                    for e, text in zip(part, autoregressive(ar, part, constrained)):
-                        score.add(e, text)
-                score.seconds = time.perf_counter() - start
-                note(score)
+                score("embedded", split, _KIND[constrained], found, lambda part: autoregressive(ar, part, constrained))
         if masked is None:
             continue
         ids = masked.tokenizer([e.answer for e in found], add_special_tokens=False)["input_ids"]
-        fits = [e for e, answer in zip(found, ids) if len(answer) <= SLOTS]
+        # the end needs a slot too
+        fits = [e for e, answer in zip(found, ids) if len(answer) < SLOTS]
         # prompts of similar length together: less padding
         fits.sort(key=lambda e: len(render(e.messages)))
-        for block in blocks if split == "names" else blocks[:1]:
-            # every step count where names are held out, on the whole canvas; elsewhere the largest only
-            for n in steps if split == "names" and block is None else steps[-1:]:
-                how = f"{n} steps" + (f", blocks of {block}" if block else "")
-                score = Score("embedded-diffusion", split, how, left_out=count - len(fits))
-                start = time.perf_counter()
-                for at in range(0, len(fits), batch):
-                    part = fits[at:at + batch]
-                    for e, text in zip(part, diffusion(masked, part, n, block)):
-                        score.add(e, text)
-                score.seconds = time.perf_counter() - start
-                note(score)
+        # every number of steps where names are held out, on the whole canvas; elsewhere the largest only
+        full = split == "names"
+        plans = [(n, None) for n in (steps if full else steps[-1:])] + [(steps[-1], b) for b in blocks if full]
+        for constrained in (False, True):
+            for n, block in plans:
+                how = f"{_KIND[constrained]}, {n} steps" + (f", blocks of {block}" if block else "")
+                score("embedded-diffusion", split, how, fits,
+                      lambda part: diffusion(masked, part, n, block, constrained))
     return scores
 
 

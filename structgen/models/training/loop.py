@@ -133,20 +133,23 @@ class Run:
         self.step = state["step"]
         self.place = Place(**state["place"])
 
-    def save(self) -> None:
-        """Write the checkpoint; a crash leaves the old one or the new one."""
+    def save(self, path: Optional[Path] = None) -> None:
+        """Write the checkpoint, to `path` in place of the usual one; a crash leaves the old one or the new one."""
+        path = Path(path or self.checkpoint)
         state = {"options": dataclasses.asdict(self.options), "model": self.model.state_dict(), "step": self.step,
                  "optimisers": [o.state_dict() for o in self.optimisers], "place": dataclasses.asdict(self.place)}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        new = self.checkpoint.with_suffix(".new")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(".new")
         torch.save(state, new)
-        os.replace(new, self.checkpoint)
+        os.replace(new, path)
 
-    def train(self, until: Optional[int] = None, every: int = 500, show: int = 50) -> list[float]:
+    def train(self, until: Optional[int] = None, every: int = 500, show: int = 50,
+              keep: Optional[int] = None) -> list[float]:
         """Train up to step `until` (default: all); the losses of these steps.
 
         A checkpoint is written every `every` steps and at the end, progress to
-        stderr every `show` steps.
+        stderr every `show` steps.  The checkpoint of step `keep` is also
+        written to ``step-KEEP/checkpoint.pt`` in the run's folder, and stays.
         """
         o = self.options
         until = min(o.steps, until or o.steps)
@@ -191,6 +194,8 @@ class Run:
             if self.step % every == 0 or self.step == until:
                 log.flush()
                 self.save()
+            if self.step == keep:
+                self.save(self.folder / f"step-{keep}" / self.checkpoint.name)
         log.close()
         return losses
 

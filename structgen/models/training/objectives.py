@@ -16,7 +16,7 @@ class Autoregressive:
     """A Llama model; cross entropy of the answers' tokens, the end included."""
 
     name = "embedded"
-    options: dict = {"steps": 3500}         # of the model that comes with the package
+    options: dict = {"steps": 6000, "cooldown": 0.6}        # of the model that comes with the package
 
     def __init__(self, tokenizer: Any, size: dict):
         self.tokenizer = tokenizer
@@ -77,7 +77,7 @@ class MaskedDiffusion:
     """
 
     name = "embedded-diffusion"
-    options: dict = {"steps": 1050, "layers": 5, "rate": 2e-3, "muon_rate": 1e-2}
+    options: dict = {"steps": 4000, "cooldown": 0.6, "layers": 5, "rate": 2e-3, "muon_rate": 1e-2}
     tail = 0.1
     least = 0.1                     # ratios start here: bounds the weights and so their variance
 
