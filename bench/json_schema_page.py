@@ -26,8 +26,6 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "json-schema.md"
 REASONS: list[tuple[str, str, str]] = [
     ("content", "", "`contentMediaType` and `contentEncoding` are annotations (optional in draft 7)"),
     ("float-overflow", "", "a number with an exponent is no integer in draft 4"),
-    ("not", "", "draft 4: whether `1.0` is an integer depends on its spelling, so integers have no complement"),
-    ("oneOf", "", "draft 4: integers have no complement (see `not`)"),
     ("hostname", "punycode", "A-labels (`xn--...`) are left out: which of them decode to a valid label is no "
                              "regular question"),
     ("hostname", "validation of host names", "A-labels (`xn--...`) are left out"),

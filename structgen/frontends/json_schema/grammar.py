@@ -166,14 +166,22 @@ class SchemaGrammar(Satisfiability, JsonGrammar):
 
     def _prove_all(self) -> None:
         overlapping: dict[int, frozenset] = {}
+        prover = self._outer() if self.to_prove and self.formats_in_part else self
         for site, branches, types, context in self.to_prove:
-            pairs = overlapping_pairs(self, branches, types, context)
+            pairs = overlapping_pairs(prover, branches, types, context)
             pairs -= self.overlapping.get(id(site.schema), frozenset())
             if pairs:
                 overlapping[id(site.schema)] = overlapping.get(id(site.schema), frozenset()) | pairs
         self.to_prove.clear()
         if overlapping:
             raise Overlap(overlapping, self.negations)
+
+    def _outer(self) -> "SchemaGrammar":
+        """A view in which strings have a value if they may have one, whatever formats that are read in part mean."""
+        view = self.fork()
+        view.outer = True
+        view._sats = [True] + [None] * (len(view._forms) - 1)
+        return view
 
     # -- value nodes -----------------------------------------------------------------
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 from typing import Any, Mapping, Optional
 
 from ...errors import LimitError, SchemaError
+from ...grammar.strings import ANY_STRING, StrLang
 from .documents import Documents, Site, pointer_of, short
 from .forms import (ANY, ANY_ARRAYS, ANY_FORM, ANY_OBJECTS, NONE, Form, Layer, ObjForm, meet, type_form)
 from .keywords import TABLES, TYPE_NAMES
 from .lowering import site_form
-from .negate import Complement
+from .negate import Complement, outer_strings
 from .own_keywords import BUSY, MAX_DEPTH, values_form
 from .strlang import refine
 
@@ -45,6 +46,8 @@ class NodeTable:
         self.recheck = False
         #: whether some form was complemented; whether a value may be in neither of a node and its complement
         self.negations = self.approximate = False
+        #: whether a format that is read in part was met; whether such formats stand for all they may mean
+        self.formats_in_part = self.outer = False
         self.relaxed: list[tuple[str, str]] = []
         #: schemas that are a bare type, and so got no site: (schema, parent, path)
         self.bare: list[tuple] = []
@@ -230,9 +233,15 @@ class NodeTable:
             if plain > 1:
                 form = self.form(node)
                 if not (form.null or form.true or form.false or form.number or form.arrays or form.objects) \
-                        and not refine(form.string):
+                        and not self.strings(form.string):
                     return True
         return False
+
+    def strings(self, lang: StrLang) -> StrLang:
+        """`lang` refined, empty if it is; where formats are read in part, if no string may be of it."""
+        if self.formats_in_part:
+            lang = ANY_STRING if (wide := outer_strings(lang)) is None else wide
+        return refine(lang)
 
     def _plain(self, node: int) -> bool:
         """Whether a node is a scalar that can be read at any time."""

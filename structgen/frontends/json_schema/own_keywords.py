@@ -93,6 +93,7 @@ def _strings(g: "SchemaGrammar", f: Facts, site: Site) -> StrLang:
         found = format_language(f.format, g.options.format)
         if found is not None:
             lang = intersect(lang, found)
+            g.formats_in_part = g.formats_in_part or read_in_part(f.format)
     return lang
 
 
@@ -101,6 +102,13 @@ def format_language(name: str, option: Any):
     if option == "annotate" or isinstance(option, dict) and not option.get(name, True):
         return None
     return _format_lang(name)
+
+
+@lru_cache(maxsize=1024)
+def read_in_part(name: str) -> bool:
+    """Whether the language of a format is a subset of what it means."""
+    from ..formats import FORMAT_NOTES
+    return name in FORMAT_NOTES
 
 
 @lru_cache(maxsize=1024)

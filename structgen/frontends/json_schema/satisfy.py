@@ -110,7 +110,7 @@ class Satisfiability(NodeTable):
         form = self.form(i)
         if form.null or form.true or form.false or form.number:
             return True
-        if form.string and refine(form.string):
+        if form.string and (self.strings if self.outer else refine)(form.string):
             return True
         for arr in form.arrays:
             if array_satisfiable(self, arr):

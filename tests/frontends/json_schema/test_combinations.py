@@ -8,7 +8,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft4Validator, Draft202012Validator
+from jsonschema import Draft4Validator, Draft202012Validator, FormatChecker
 
 import structgen as sg
 from structgen.errors import LimitError, MatcherError, UnsatisfiableSchema, UnsupportedSchema
@@ -198,3 +198,41 @@ def test_arrays_of_different_items_in_two_branches():
     with pytest.raises(UnsupportedSchema) as caught:
         lower({"oneOf": [unique, {"type": "array", "items": {"type": "integer"}}]})
     assert caught.value.pointer == "#/oneOf"
+
+
+FORMAT = {"format": "relative-json-pointer"}
+#: of the format; perhaps of it; certainly not of it
+STRINGS = ["1/a", "1+2/a", "x"]
+VALUED = [{n: v for n, v in zip(NAMES, row) if v is not None}
+          for row in itertools.product([None, 1, *STRINGS], [None, *STRINGS], [None, "1+2/a"])]
+
+
+def judge_of(schema, strings):
+    checker = FormatChecker(formats=())
+    checker.checks("relative-json-pointer")(lambda value: not isinstance(value, str) or value in strings)
+    return Draft202012Validator(schema, format_checker=checker)
+
+
+@settings(max_examples=120)
+@given(st.randoms(use_true_random=False), st.integers(1, 2))
+def test_what_may_be_of_a_format_is_taken_where_it_is_valid_either_way(rng, depth):
+    usual = PARTS[:]
+    PARTS[:] = [FORMAT, FORMAT, {"not": FORMAT}, {"type": "string", **FORMAT}, {"const": "1+2/a"},
+                {"type": "string"}, True, {"type": ["string", "integer"], "not": FORMAT}]
+    try:
+        schema = {"type": "object", **objects(rng, depth)}
+    finally:
+        PARTS[:] = usual
+    try:
+        grammar = lower(schema, Options(order="any"))
+    except UnsatisfiableSchema:
+        grammar = None
+    except (UnsupportedSchema, LimitError):
+        return
+    narrow, wide = judge_of(schema, STRINGS[:1]), judge_of(schema, STRINGS[:2])
+    for value in VALUED:
+        found = grammar is not None and accepts(grammar, grammar.root, value)
+        either = narrow.is_valid(value), wide.is_valid(value)
+        assert not found or all(either), (json.dumps(schema), value)
+        if "1+2/a" not in value.values():
+            assert found == either[0] == either[1], (json.dumps(schema), value)
