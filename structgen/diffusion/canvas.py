@@ -88,12 +88,26 @@ class Canvas:
     {0: 99, 2: 119}
     """
 
-    def __init__(self, compiled: Any, length: int, *, pad: Optional[int] = None, remaining: int = 0,
-                 padding: str = "free"):
+    def __new__(cls, compiled: Any = None, *args: Any, **options: Any) -> "Canvas":
+        if cls is Canvas and compiled is not None:
+            from .cfg_source import is_regular
+
+            if not is_regular(compiled):
+                from .cfg_canvas import CfgCanvas
+
+                cls = CfgCanvas
+        return object.__new__(cls)
+
+    @staticmethod
+    def _check(length: int, padding: str) -> None:
         if isinstance(length, bool) or not isinstance(length, int) or length < 1:
             raise StructgenError(f"length={length!r}: wanted an integer >= 1")
         if padding not in ("free", "scored"):
             raise StructgenError(f"padding={padding!r}: wanted 'free' or 'scored'")
+
+    def __init__(self, compiled: Any, length: int, *, pad: Optional[int] = None, remaining: int = 0,
+                 padding: str = "free"):
+        self._check(length, padding)
         self.compiled = compiled
         self.automaton: TokenAutomaton = automaton_of(compiled)
         a = self.automaton
