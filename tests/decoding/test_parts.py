@@ -10,7 +10,8 @@ import structgen as sg
 from structgen.reference.cfg import Special, accepts
 
 PIECES = [b'{"', b'"}', b'"}</', b'>{"a', b"1}", b"}</t>", b"},", b"> {", b"<t", b"<t>", b"12", b"0,0", b"ab",
-          b"a1", b"1a", b"aab", b'":', b"b)", b"(1", b"1)x", b"[1]", b"][", b"1,[", b",,", b"a b", b" 1", b"} ", b"true", b"x{"]
+          b"a1", b"1a", b"aab", b'":', b"b)", b"(1", b"1)x", b"[1]", b"][", b"1,[", b",,", b"a b", b" 1", b"} ",
+          b"true", b"x{"]
 BASE = [bytes([b]) for b in range(256)]
 V = sg.Vocabulary.from_tokens([*BASE, *PIECES], eos_ids=[400], special={"<go>": 401})
 INTEGER = {"type": "integer", "minimum": 0, "maximum": 12}
