@@ -48,8 +48,8 @@ class Lark(_Grammar):
         ``"lalr"`` is the language of the tables that Lark builds.
     start : str
         The rule to start with.
-    postlex : lark.indenter.Indenter, optional
-        For languages with indentation.
+    postlex : lark.indenter.Indenter or "python", optional
+        For languages with indentation; ``"python"`` is Lark's ``PythonIndenter``.
     priority, g_regex_flags, import_paths
         As in ``lark.Lark``.
     embed : mapping, optional

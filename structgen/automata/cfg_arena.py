@@ -113,6 +113,13 @@ class CfgArena:
         self._hold(cl.S_EVENTS, np.zeros(cl.MOST_EVENTS, _I64))
         self._held[cl.PIECE][cl.P_ROW] = -1
         self.block[cl.N_PIECE] = self.block[cl.N_CUTSET] = self.block[cl.N_OPEN] = 1
+        #: what line ends do, in languages with indentation
+        self.lines = None
+        if program.blocks is not None:
+            from .indents import Lines
+
+            self.lines = Lines(self)
+            self.block[cl.INDENTED] = 1
         with self.lock:
             self.start = self._start()
             self._prepare()
@@ -270,6 +277,8 @@ class CfgArena:
             self._grow_rows()
         elif what == cl.ASK_LIVE:
             self._answer_live(a, b)
+        elif what == cl.ASK_LINE:
+            self.op(ck.O_MEMO_PUT, cl.LINES, a << 16 | b, self.lines.effect(a, b))
         else:
             raise AssertionError(f"unknown need {what}")
 

@@ -25,6 +25,7 @@ from ..errors import GrammarError, LimitError
 from ..grammar.cfg import CfgGrammar, normalise
 from .cfg_program import (MAX_CELLS, MAX_RULE, MAX_SYMBOLS, Program, _at, _bits, _bitset, history_of,
                           terminal_automaton)
+from .indents import Blocks, newline_lexeme
 from .lalr import lalr_tables
 from .looking import Watcher, watch_plain
 from .lr import general_tables
@@ -43,11 +44,11 @@ class LexerProgram(Program):
 
     def __init__(self, grammar: CfgGrammar):
         self.source = grammar
-        if grammar.indenter is not None:
-            raise GrammarError("indentation (a post-lexer) is not supported by this engine")
         n = len(grammar.nonterminals)
         empty = []
         for t, terminal in enumerate(grammar.terminals):
+            if terminal.kind == "declared" and grammar.indenter is not None:
+                continue
             if terminal.kind not in ("match", "token"):
                 raise GrammarError(f"the terminal {terminal.name} ({terminal.kind}) cannot be used with this lexer",
                                    **_at(grammar, n + t))
@@ -60,20 +61,24 @@ class LexerProgram(Program):
         self.automata = [terminal_automaton(grammar, t) if terminal.kind == "match" else None
                          for t, terminal in enumerate(grammar.terminals)]
         self.automata = [a if a is not None and a.n else None for a in self.automata]
+        #: what line ends do, where blocks are made by indentation
+        self.blocks = None if grammar.indenter is None else Blocks(grammar)
         self.lr = lalr_tables(grammar) if grammar.tables == "lalr" else general_tables(grammar)
+        if self.blocks is not None:
+            self.lr = self.blocks.widen(self.lr)
         longest = int(self.lr.size.max(initial=0))
         if max(nt, self.lr.nn) > MAX_SYMBOLS or longest > MAX_RULE:
             raise LimitError(f"the grammar has {self.lr.nn} rules and {nt} terminals, and {longest} symbols in one "
                              "alternative", place="grammar", limit=MAX_SYMBOLS)
         self.ignored = [s - n for s in grammar.ignore]
-        self.nx = nt + len(self.ignored)
+        self.nx = nt + len(self.ignored) + (self.blocks is not None)
         self._shapes = {}
         self._fit = {}
         self._order = [s - n for s in grammar.order if self.automata[s - n] is not None]
         self._keywords: dict[int, list[tuple[int, bool]]] = {}
         for r, s, out in grammar.keywords:
             self._keywords.setdefault(r - n, []).append((s - n, out))
-        if any(isinstance(a, Watcher) for a in self.automata):
+        if self.blocks is not None or any(isinstance(a, Watcher) for a in self.automata):
             self._looking()
         else:
             self._byte_classes()
@@ -83,6 +88,10 @@ class LexerProgram(Program):
         self.look = self._looks()
         self.loop = self._loops()
         self.safe = self._is_safe()
+        if self.blocks is not None:
+            self.is_line = newline_lexeme(self)
+            #: could every thread without shadows be completed but for line ends?
+            self.calm, self.safe = self.safe, False
 
     # ------------------------------------------------------------- lexers
     def _byte_classes(self) -> None:
@@ -103,7 +112,7 @@ class LexerProgram(Program):
         if self.grammar.lexing == "basic":
             return [everything]
         number: dict[tuple[int, ...], int] = {}
-        always = set(self.ignored)
+        always = set(self.ignored) | ({self.blocks.newline} if self.blocks is not None else set())
         for s in range(self.lr.ns):
             have = set(np.flatnonzero(self.lr.actions[s, :self.nt]).tolist()) | always
             key = tuple([t for t in everything if t in have])
@@ -116,13 +125,17 @@ class LexerProgram(Program):
                                              for a in self.automata]
         history = history_of(watchers)
         spelled = {s: automaton_of(self.grammar.terminals[s]) for pairs in self._keywords.values() for s, _ in pairs}
+        labels = {t: self.nt + i for i, t in enumerate(self.ignored)}
+        newline = -1
+        if self.blocks is not None:
+            newline = labels[self.blocks.newline] = self.nx - 1
         races = Races(watchers, self._order, {r: [s for s, _ in p] for r, p in self._keywords.items()}, spelled,
-                      {t: self.nt + i for i, t in enumerate(self.ignored)}, history)
+                      labels, history, newline >= 0)
         firsts = []
         for terminals in self._kappas():
             running, words = self._competing(terminals)
             firsts += [[races.start(running, words, h)] for h in range(1 if history is None else history.n)]
-        races.tables(self, firsts, list(range(self.nx)))
+        races.tables(self, firsts, list(range(self.nx)), newline, self.blocks.tab_len if self.blocks else 8)
         self.always = _bitset(range(self.nt, self.nx), self.first_words)
 
     def _competing(self, terminals: "tuple[int, ...]") -> "tuple[list[int], tuple[int, ...]]":
@@ -273,18 +286,19 @@ class LexerProgram(Program):
         if lalr and (lr.conflicts or any(r.why != "unreachable" for r in self.grammar.removed)):
             return False                      # what was shifted away may have been the only way to go on
         have = lr.actions[:-1, :nt] != 0
-        text = [t for t in range(nt) if self.automata[t] is not None]
+        line = -1 if self.blocks is None else self.blocks.newline
+        text = [t for t in range(nt) if self.automata[t] is not None and t != line]
         entered: dict[int, set[int]] = {}
         for s, a in zip(*np.nonzero(have)):
-            if self.automata[a] is not None and self.starts[self.kappa[s], a] < 0:
+            if self.automata[a] is not None and self.starts[self.kappa[s], self.nx - 1 if a == line else a] < 0:
                 return False                  # wanted by the parser, never what the lexer says
             t = lr.shifted(int(s), int(a))
             if t >= 0:
                 entered.setdefault(int(a), set()).add(t)
-        ignored = range(nt, self.nx)
+        ignored = range(nt, self.nx - (line >= 0))
 
         def bridged(q: int, kappa: int, b: int) -> bool:
-            masks = self._first_masks[kappa]
+            masks, b = self._first_masks[kappa], self.nx - 1 if b == line else b
             return self._fits(q, masks[b]) or any(
                 self._fits(q, masks[i]) and all(self._fits(s, masks[b]) for s in self._all(self.starts[kappa, i]))
                 for i in ignored if self.starts[kappa, i] >= 0)
@@ -300,6 +314,8 @@ class LexerProgram(Program):
                     for b in np.flatnonzero(have[t]).tolist():
                         if self.automata[b] is not None and not bridged(q, int(self.kappa[t]), b):
                             return False
+        if line >= 0 and not self._lines_are_safe():
+            return False
         for s in range(lr.ns):
             kappa = int(self.kappa[s])
             for i in ignored:
@@ -308,6 +324,27 @@ class LexerProgram(Program):
                         for b in np.flatnonzero(have[s]).tolist():
                             if self.automata[b] is not None and not bridged(q, kappa, b):
                                 return False
+        return True
+
+    def _lines_are_safe(self) -> bool:
+        """Behind a line end, does the first byte of whatever text may follow show that it has ended?"""
+        lr, blocks = self.lr, self.blocks
+        behind = [s for s in range(lr.ns) if blocks.entered[s] in (blocks.newline, blocks.indent, blocks.dedent)]
+        wanted = {(int(self.kappa[s]), self.nx - 1 if b == blocks.newline else b)
+                  for s in behind for b in np.flatnonzero(lr.actions[s, :self.nt]).tolist()
+                  if self.automata[b] is not None}
+        for q in self.starts_of(self.nx - 1):
+            for s in self._shape(q)[0]:
+                if self.end[s] < 2 or not self.shadow[s]:
+                    continue
+                if not self.dend[self.shadow[s]]:
+                    return False
+                settled = sum(1 << k for k in np.flatnonzero(self.dtrans[self.shadow[s]] == 0).tolist())
+                h = int(self.history[s]) >> 26
+                for kappa, b in wanted:
+                    masks = self._first_masks[kappa][b]
+                    if not (masks[h] if masks else 0) & settled:
+                        return False
         return True
 
     def _all(self, start: int) -> "list[int]":

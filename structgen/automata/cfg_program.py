@@ -44,6 +44,8 @@ MAX_HISTORY = 31
 class Program:
     """Tables of one grammar; see the module's text.
 
+    `blocks` is what line ends do, in languages with indentation.
+
     Raises
     ------
     GrammarError
@@ -51,6 +53,8 @@ class Program:
     LimitError
         When an automaton would be too large.
     """
+
+    blocks: Any = None
 
     def __init__(self, grammar: CfgGrammar, inner: "Optional[dict[int, Any]]" = None):
         self.source = grammar
@@ -278,7 +282,7 @@ class Program:
             if any(t.kind == "token" for t in self.grammar.terminals):
                 return False
             for masks in self._first_masks:
-                if any(any(m) and not m[0] for m in masks):
+                if any(any(m) and not m[0] for m in masks[:self.nt]):
                     return False
         if self.dend.all():
             return True

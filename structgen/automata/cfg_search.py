@@ -59,6 +59,11 @@ class Costs:
             if terminal.kind in ("token", "embedded"):
                 text = special_mark(a, program)
                 terminals[a] = len(text), text
+        self.line: Text = (0, b"")
+        if p.blocks is not None:
+            # bounds from below: a line end, one more column, nothing
+            self.line = terminals[p.blocks.newline] = min([self._beginning(q) for q in p.starts_of(p.nx - 1)])
+            terminals[p.blocks.indent], terminals[p.blocks.dedent] = (1, b" "), (0, b"")
         self.symbols: list[Text] = [_NONE] * p.lr.nn + terminals
         self._rules(p.lr.rules, p.lr.nn)
         #: LR state -> edges (text, states to pop below the top, nonterminal); nonterminal -1 for the end
@@ -105,6 +110,8 @@ class Costs:
 
     def edges(self, state: int) -> list[tuple[Text, int, int]]:
         """What may complete the items of an LR state."""
+        if self.program.blocks is not None:
+            state = self.program.blocks.base[state] if state < len(self.program.blocks.base) else state
         found = self._edges.get(state)
         if found is None:
             found = []
@@ -247,7 +254,10 @@ class Search:
     def bound(self, thread: int) -> int:
         """A lower bound of the bytes that complete a thread."""
         q, _ = self.arena.unpair(thread >> 32)
-        return self.rest(thread & cl.LOW) + (int(self.costs.distance[q]) if q else 0)
+        rest = self.rest(thread & cl.LOW)
+        if q and self.arena.lines is not None and self.program.is_line[q]:
+            rest = max(0, rest - self.costs.line[0] - 1)      # some of it may have been read
+        return rest + (int(self.costs.distance[q]) if q else 0)
 
     def settled(self, d: int, a: int) -> bool:
         """Does some first byte of embedded terminal `a` settle the shadows `d`?"""
@@ -278,6 +288,12 @@ class Search:
             q, d = arena.unpair(thread >> 32)
             if alive_is_enough and d == 0 and program.safe and steps:
                 return text
+            if alive_is_enough and steps and arena.lines is not None:
+                alive = arena.lines.alive(thread)
+                if alive:
+                    return text
+                if alive is False:
+                    continue
             context = thread & cl.LOW
             starts = [thread]
             if q and program.end[q] == 1:
@@ -328,6 +344,9 @@ def search(arena: "CfgArena") -> Search:
 
 def completable(arena: "CfgArena", thread: int, limit: int) -> bool:
     """Can a thread be completed?  LimitError when that takes more than `limit` steps."""
+    alive = None if arena.lines is None else arena.lines.alive(thread)
+    if alive is not None:
+        return alive
     return search(arena).best([thread], limit, True) is not None
 
 

@@ -90,6 +90,10 @@ SeedOption = Annotated[Optional[int], typer.Option("--seed", help="Makes samplin
 TemperatureOption = Annotated[Optional[float], typer.Option("--temperature", help="Sample with this temperature.")]
 TopKOption = Annotated[Optional[int], typer.Option("--top-k", help="Sample from the best K tokens.")]
 TopPOption = Annotated[Optional[float], typer.Option("--top-p", help="Sample from the top of the distribution.")]
+ParserOption = Annotated[Optional[str], typer.Option("--parser", help="For Lark grammars: earley or lalr.")]
+LexerOption = Annotated[Optional[str], typer.Option("--lexer", help="For Lark grammars: as in lark.Lark.")]
+StartOption = Annotated[Optional[str], typer.Option("--start", help="For grammars: the rule to start with.")]
+PostlexOption = Annotated[Optional[str], typer.Option("--postlex", help="For Lark grammars: python.")]
 TokenizerOption = Annotated[str, typer.Option(
     "--tokenizer", "-t", metavar="TOKENIZER", help="A folder or file of a tokenizer, a hub id, or bytes.")]
 
@@ -114,11 +118,11 @@ def main(
 
 def _options(order: Optional[Order], extra: Optional[Extra], whitespace: Optional[str], numbers: Optional[Numbers],
              escapes: Optional[Escapes], format: Optional[FormatMode], no_format: Optional[List[str]],
-             lenient: bool = False) -> dict[str, Any]:
+             lenient: bool = False, grammar: tuple[Optional[str], ...] = ()) -> dict[str, Any]:
     from .inputs import language_options
 
     return language_options(order and order.value, extra and extra.value, whitespace, numbers and numbers.value,
-                            escapes and escapes.value, format and format.value, no_format, lenient)
+                            escapes and escapes.value, format and format.value, no_format, lenient, grammar)
 
 
 @app.command(short_help="Check JSON instances against a schema.")
@@ -150,10 +154,7 @@ def explain(
     order: OrderOption = None, extra: ExtraOption = None, whitespace: WhitespaceOption = None,
     numbers: NumbersOption = None, escapes: EscapesOption = None, format: FormatOption = None,
     no_format: NoFormatOption = None,
-    parser: Annotated[Optional[str], typer.Option("--parser", help="For Lark grammars: earley or lalr.")] = None,
-    lexer: Annotated[Optional[str], typer.Option("--lexer", help="For Lark grammars: as in lark.Lark.")] = None,
-    start: Annotated[Optional[str], typer.Option("--start", help="For grammars: the rule to start with.")] = None,
-    postlex: Annotated[Optional[str], typer.Option("--postlex", help="For Lark grammars: python.")] = None,
+    parser: ParserOption = None, lexer: LexerOption = None, start: StartOption = None, postlex: PostlexOption = None,
     output_format: Output = OutputFormat.text,
 ) -> None:
     """Say what happens to each keyword of a schema, and what can never be valid; or what a grammar is made of."""
@@ -182,6 +183,7 @@ def compile_(
     order: OrderOption = None, extra: ExtraOption = None, whitespace: WhitespaceOption = None,
     numbers: NumbersOption = None, escapes: EscapesOption = None, format: FormatOption = None,
     no_format: NoFormatOption = None, lenient: LenientOption = False,
+    parser: ParserOption = None, lexer: LexerOption = None, start: StartOption = None, postlex: PostlexOption = None,
     output_format: Output = OutputFormat.text,
 ) -> None:
     """Compile a constraint for a tokenizer and save it; prints timings and size."""
@@ -189,7 +191,8 @@ def compile_(
     from .compile import run
 
     run(schema, regex, ecma, choice, tokenizer, output,
-        _options(order, extra, whitespace, numbers, escapes, format, no_format, lenient))
+        _options(order, extra, whitespace, numbers, escapes, format, no_format, lenient,
+                 (parser, lexer, start, postlex)))
 
 
 @app.command(short_help="Let a language model write a text that fits.")
@@ -216,6 +219,7 @@ def generate(
     order: OrderOption = None, extra: ExtraOption = None, whitespace: WhitespaceOption = None,
     numbers: NumbersOption = None, escapes: EscapesOption = None, format: FormatOption = None,
     no_format: NoFormatOption = None, lenient: LenientOption = False,
+    parser: ParserOption = None, lexer: LexerOption = None, start: StartOption = None, postlex: PostlexOption = None,
     output_format: Output = OutputFormat.text,
 ) -> None:
     """Let a language model write a text that fits; one output a line with --output-format json."""
@@ -225,7 +229,8 @@ def generate(
     run(schema, regex, ecma, choice, model, prompt, n, seed, max_new_tokens,
         {"temperature": temperature, "top_k": top_k, "top_p": top_p},
         {"steps": steps, "block_length": block_length, "commit": commit}, stream, trace,
-        _options(order, extra, whitespace, numbers, escapes, format, no_format, lenient))
+        _options(order, extra, whitespace, numbers, escapes, format, no_format, lenient,
+                 (parser, lexer, start, postlex)))
 
 
 @app.command(short_help="Sample from the model's own distribution, given validity.")
@@ -255,6 +260,7 @@ def sample(
     order: OrderOption = None, extra: ExtraOption = None, whitespace: WhitespaceOption = None,
     numbers: NumbersOption = None, escapes: EscapesOption = None, format: FormatOption = None,
     no_format: NoFormatOption = None, lenient: LenientOption = False,
+    parser: ParserOption = None, lexer: LexerOption = None, start: StartOption = None, postlex: PostlexOption = None,
     output_format: Output = OutputFormat.text,
 ) -> None:
     """Sample texts and report how far masking token by token is from the model's distribution given validity.
@@ -271,7 +277,8 @@ def sample(
     run(schema, regex, ecma, choice, model, prompt, n,
         {"sampling": sampling, "seed": seed, "max_tokens": max_tokens, "tokens": tokens, "diagnose": diagnose,
          "budget": budget or None, "temperature": temperature, "top_k": top_k, "top_p": top_p}, plot, oracle,
-        _options(order, extra, whitespace, numbers, escapes, format, no_format, lenient))
+        _options(order, extra, whitespace, numbers, escapes, format, no_format, lenient,
+                 (parser, lexer, start, postlex)))
 
 
 @app.command(short_help="Say whether and where a text stops fitting.")
@@ -284,6 +291,7 @@ def match(
     order: OrderOption = None, extra: ExtraOption = None, whitespace: WhitespaceOption = None,
     numbers: NumbersOption = None, escapes: EscapesOption = None, format: FormatOption = None,
     no_format: NoFormatOption = None, lenient: LenientOption = False,
+    parser: ParserOption = None, lexer: LexerOption = None, start: StartOption = None, postlex: PostlexOption = None,
     output_format: Output = OutputFormat.text,
 ) -> None:
     """Say whether a text fits, or where it stops fitting and what was expected there."""
@@ -291,7 +299,8 @@ def match(
     from .match import run
 
     run(arguments, regex, ecma, choice,
-        _options(order, extra, whitespace, numbers, escapes, format, no_format, lenient))
+        _options(order, extra, whitespace, numbers, escapes, format, no_format, lenient,
+                 (parser, lexer, start, postlex)))
 
 
 @app.command(short_help="List the tokens allowed after a prefix.")
@@ -305,6 +314,7 @@ def mask(
     order: OrderOption = None, extra: ExtraOption = None, whitespace: WhitespaceOption = None,
     numbers: NumbersOption = None, escapes: EscapesOption = None, format: FormatOption = None,
     no_format: NoFormatOption = None, lenient: LenientOption = False,
+    parser: ParserOption = None, lexer: LexerOption = None, start: StartOption = None, postlex: PostlexOption = None,
     output_format: Output = OutputFormat.text,
 ) -> None:
     """List the tokens allowed after a prefix."""
@@ -312,7 +322,8 @@ def mask(
     from .mask import run
 
     run(schema, regex, ecma, choice, tokenizer, prefix, top,
-        _options(order, extra, whitespace, numbers, escapes, format, no_format, lenient))
+        _options(order, extra, whitespace, numbers, escapes, format, no_format, lenient,
+                 (parser, lexer, start, postlex)))
 
 
 def run() -> None:

@@ -29,9 +29,7 @@ def grammar_constraint(name: str, parser: Optional[str] = None, lexer: Optional[
     if postlex is not None:
         if postlex != "python":
             raise StructgenError(f"--postlex {postlex}: there is only 'python' (lark.indenter.PythonIndenter)")
-        from lark.indenter import PythonIndenter
-
-        given["postlex"] = PythonIndenter()
+        given["postlex"] = postlex
     if name.endswith(".lark"):
         return sg.Lark(Path(name), **given)
     if set(given) - {"start"}:

@@ -88,8 +88,11 @@ def _python_object(module: str, name: str) -> Any:
 
 def language_options(order: Optional[str], extra: Optional[str], whitespace: Optional[str], numbers: Optional[str],
                      escapes: Optional[str], format: Optional[str], no_format: Optional[list[str]],
-                     lenient: bool = False) -> dict[str, Any]:
-    """The options of `sg.JsonSchema` that were given; the rest keep their defaults."""
+                     lenient: bool = False, grammar: "tuple[Optional[str], ...]" = ()) -> dict[str, Any]:
+    """The options of `sg.JsonSchema` that were given; the rest keep their defaults.
+
+    Under ``"grammar"``: those of grammars (parser, lexer, start, postlex).
+    """
     given = {"order": order, "extra": extra, "whitespace": whitespace, "numbers": numbers, "escapes": escapes,
              "format": {name: False for name in no_format} if no_format else format}
     if no_format and format:
@@ -97,6 +100,8 @@ def language_options(order: Optional[str], extra: Optional[str], whitespace: Opt
     options = {name: value for name, value in given.items() if value is not None}
     if lenient:
         options["lenient"] = True
+    if any(value is not None for value in grammar):
+        options["grammar"] = dict(zip(("parser", "lexer", "start", "postlex"), grammar))
     return options
 
 
@@ -105,21 +110,25 @@ def constraint(schema: Optional[str], regex: Optional[str], choice: Optional[lis
     """The grammar object that the command line describes."""
     import structgen as sg
 
+    options = dict(options)
+    given = options.pop("grammar", {})
     chosen = [name for name, value in (("a schema", schema), ("--regex", regex), ("--choice", choice)) if value]
     if len(chosen) != 1:
         raise UsageError("give " + (" or ".join(chosen) + ", not both" if chosen else "a schema, --regex or --choice"))
+    from .explain_grammar import grammar_constraint, is_grammar
+
+    if given and not is_grammar(schema):
+        raise UsageError("--parser, --lexer, --start and --postlex concern grammars (.lark, .gbnf, .ebnf)")
     if schema is None and options:
         raise UsageError(f"--{next(iter(options))} concerns schemas only")
     if regex is not None:
         return sg.Regex(regex, mode="ecma" if ecma else "python")
     if choice:
         return sg.Choice(choice)
-    from .explain_grammar import grammar_constraint, is_grammar
-
     if is_grammar(schema):
         if options:
             raise UsageError(f"--{next(iter(options))} concerns schemas only")
-        return grammar_constraint(schema)
+        return grammar_constraint(schema, **given)
     source = schema_source(schema)
     return sg.JsonSchema(source, **options)
 

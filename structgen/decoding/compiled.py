@@ -115,6 +115,10 @@ class Compiled:
 
             return PartsMatcher(self, max_tokens)
         if self._cfg:
+            if self.program.blocks is not None:
+                from .lines import LinesMatcher
+
+                return LinesMatcher(self, max_tokens)
             from .cfg_matcher import CfgMatcher
 
             return CfgMatcher(self, max_tokens)

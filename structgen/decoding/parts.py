@@ -303,8 +303,9 @@ class PartsArena:
         words = 2 * self.tables.words
         out, one = np.zeros(words, np.int32), np.zeros(words, np.int32)
         if conf >= 0:
-            self.outer.op(ck.O_ROW, conf)
-            ck.cfg_fill(self.outer.address, conf, int(out.ctypes.data), words)
+            if ck.cfg_fill(self.outer.address, conf, int(out.ctypes.data), words) < 0:
+                self.outer.op(ck.O_ROW, conf)
+                ck.cfg_fill(self.outer.address, conf, int(out.ctypes.data), words)
             if left is not None:
                 self._closing().narrow_outer(conf, left, int(out.ctypes.data), words)
         more = out.view(np.uint32)

@@ -14,6 +14,7 @@ from typing import Any, Iterable, Mapping, Optional
 
 from lark import exceptions as _errors
 from lark.indenter import Indenter as _LarkIndenter
+from lark.indenter import PythonIndenter
 from lark.lexer import PatternStr
 from lark.load_grammar import load_grammar
 
@@ -119,10 +120,13 @@ def _mode(parser: str, lexer: str, postlex: Any) -> tuple[str, str]:
 
 def _indenter(postlex: Any) -> _LarkIndenter:
     """The indenter that `postlex` is, provided that it behaves as Lark's does."""
+    if postlex == "python":
+        postlex = PythonIndenter
     if isinstance(postlex, type) and issubclass(postlex, _LarkIndenter):
         postlex = postlex()
     if not isinstance(postlex, _LarkIndenter):
-        raise StructgenError("postlex: only indenters are supported", hint="derive it from lark.indenter.Indenter")
+        raise StructgenError("postlex: only indenters are supported",
+                             hint='derive it from lark.indenter.Indenter; "python" is lark.indenter.PythonIndenter')
     for name in ("handle_NL", "_process", "process", "always_accept"):
         if getattr(type(postlex), name) is not getattr(_LarkIndenter, name):
             raise StructgenError(f"postlex: {type(postlex).__name__} overrides {name}, which structgen cannot follow")
