@@ -23,7 +23,8 @@ from tests.grammars.test_library import FOLDER, GOLDEN  # noqa: E402
 from tests.support.real_lark import LarkOracle, make_indenter, mutations  # noqa: E402
 
 TOKENS = [b"\n ", b"\n  ", b"\n\n", b"\n\n  a", b"a:\n  a", b"\n  a\n", b":\n", b" a", b"  a\n ", b"\na", b"a\n",
-          b"(\n", b"\n)", b"a)\n ", b"\n\t", b"\n \n", b"a:\n a:\n  a\na", b"\n    ", b"):\n", b"\n        return", b"def f"]
+          b"(\n", b"\n)", b"a)\n ", b"\n\t", b"\n \n", b"a:\n a:\n  a\na", b"\n    ", b"):\n", b"def f",
+          b"\n        return"]
 VOCABULARY = Vocabulary.from_tokens([*[bytes([b]) for b in range(256)], *TOKENS], eos_ids=[300])
 INDENTER = {"NL_type": "_NL", "OPEN_PAREN_types": ["LPAR"], "CLOSE_PAREN_types": ["RPAR"], "INDENT_type": "_INDENT",
             "DEDENT_type": "_DEDENT", "tab_len": 3}
