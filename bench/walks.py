@@ -84,6 +84,10 @@ def walks_of(path, args, env) -> tuple[Counter, list[str]]:
         return Counter(refused=1), findings
     except Exception as e:
         return Counter(errors=1), [f"{path.stem}: {type(e).__name__}: {e}\n{traceback.format_exc(limit=-2)}"]
+    try:        # a budget needs the shortest completion, which may be out of reach: said before the first token
+        compiled.matcher(max_tokens=1 << 40)
+    except sg.LimitError as e:
+        return Counter({"refused with a budget": 1}), [f"(refused with a budget) {path.stem}: {e.message}"]
     count["schemas"] = 1
     flagged = bool(getattr(compiled, "may_dead_end", False))
     count["schemas that may dead-end"] = int(flagged)
@@ -131,7 +135,8 @@ def report(count: Counter, findings: list[str], least: int) -> int:
     count = Counter({k: v for k, v in count.items() if v})
     good = count["valid"] + count["listed disagreements"]
     judged = good + count["invalid"]
-    print(f"{count['schemas']} schemas ({count['refused']} more refused), {count['walks']} walks, {judged} texts "
+    print(f"{count['schemas']} schemas ({count['refused']} more refused, {count['refused with a budget']} only with a "
+          f"budget), {count['walks']} walks, {judged} texts "
           f"judged, of {count['tokens'] / max(1, count['walks']):.1f} tokens: "
           + ", ".join(f"{count[k]} {k}" for k in ("valid", "listed disagreements", "invalid", "unjudged", "stuck",
                                                   "stuck where it may", "errors"))
