@@ -419,7 +419,7 @@ KEYWORDS: tuple[Keyword, ...] = (
     _K("oneOf", "applicator", _in_place("oneOf", _schema_list),
        support="refused where branches overlap on what has no complement (see `not`)"),
     _K("not", "applicator", _in_place("not", _schema),
-       support="refused for the complement of `uniqueItems`, of formats accepted in part"),
+       support="refused for the complement of `uniqueItems` and of the format `regex`"),
     _K("if", "applicator", _if, since=7, support="refused where the condition has no complement (see `not`)"),
     _K("then", "applicator", _then, since=7),
     _K("else", "applicator", _else, since=7),
