@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -54,12 +54,21 @@ def _constant(name):
     raise NotJson(f"{name} is not JSON")
 
 
+def _decimal(text: str) -> Decimal:
+    """A number exactly; one whose exponent is past what Decimal holds (18 digits) as far out as that goes."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        mantissa, _, exponent = text.lower().partition("e")
+        return Decimal(f"{mantissa}e{'-' if exponent.startswith('-') else ''}{10 ** 17}")
+
+
 def parse(text: bytes | str) -> Any:
     """The value of a JSON text; `NotJson` when it is none, has duplicate keys or lone surrogates."""
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
-        value = json.loads(text, parse_float=Decimal, object_pairs_hook=_pairs, parse_constant=_constant)
+        value = json.loads(text, parse_float=_decimal, object_pairs_hook=_pairs, parse_constant=_constant)
     except (UnicodeDecodeError, json.JSONDecodeError) as e:
         raise NotJson(str(e)) from e
     # one pass over the parsed text: a lone surrogate cannot be written as UTF-8
@@ -115,6 +124,8 @@ def _is_multiple(value: int | Decimal, step: Fraction) -> bool:
     p, q = step.numerator, step.denominator
     if exponent >= 0:
         return n * pow(10, exponent, p) * q % p == 0 if p != 1 else True
+    if -exponent > n.bit_length() + q.bit_length():     # 10 ** -exponent would be larger than n * q
+        return n == 0
     return n * q % (p * 10 ** -exponent) == 0
 
 
