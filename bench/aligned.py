@@ -358,7 +358,7 @@ def main() -> int:
     parser.add_argument("--n", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--seeds", type=int, default=200, help="for logz")
-    parser.add_argument("--repeats", type=int, default=10, help="for cost")
+    parser.add_argument("--repeats", type=int, default=20, help="for cost")
     parser.add_argument("--runs", type=int, default=300, help="for bias")
     options = parser.parse_args()
     import torch
