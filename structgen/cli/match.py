@@ -46,6 +46,11 @@ def _text(argument: str) -> bytes:
     return data
 
 
+def _listed(names: list[str]) -> str:
+    """Terminals of a grammar, not too many."""
+    return ", ".join(names if len(names) <= 16 else [*names[:12], f"... ({len(names)} in all)"])
+
+
 def accepted_bytes(matcher: Any, text: bytes) -> int:
     """How many bytes of `text` the matcher takes; it is left after them."""
     done = 0
@@ -67,9 +72,13 @@ def _print_mismatch(matcher: Any, text: bytes, offset: int, complete: bool) -> N
     line, column = line_and_column(text, offset)
     unfinished = offset == len(text)
     completion = matcher.shortest_completion() if unfinished else None
+    terms = getattr(matcher, "expected_terminals", None)
+    reading, coming = terms() if terms is not None else ([], [])
     if settings.json:
         record = {"match": False, "incomplete": unfinished, "offset": offset, "line": line, "column": column,
                   "expected": expected, "expected_bytes": allowed, "could_end": complete}
+        if terms is not None:
+            record["reading"], record["expected_terminals"] = reading, coming
         if completion is not None:
             record["completion"] = completion.decode("utf-8", "replace")
         out_json(record)
@@ -80,5 +89,9 @@ def _print_mismatch(matcher: Any, text: bytes, offset: int, complete: bool) -> N
     out(f"  {shown}")
     out(f"  {caret}")
     out(f"expected {expected}")
+    if reading:
+        out(f"inside of {_listed(reading)}")
+    if coming:
+        out(f"{'or ' if reading else ''}then one of {_listed(coming)}")
     if completion is not None:
         out(f"for example {completion.decode('utf-8', 'replace')!r} would complete it")

@@ -136,6 +136,23 @@ class CfgMatcher(Matcher):
             return False
         return self._operate(ck.O_CAN_END) == 1
 
+    def expected_terminals(self) -> "tuple[list[str], list[str]]":
+        """The terminals being read here, and those that may begin here; texts as Python literals.
+
+        Examples
+        --------
+        >>> import structgen as sg
+        >>> letters = sg.Vocabulary.from_tokens([bytes([b]) for b in range(256)], eos_ids=[256])
+        >>> m = sg.compile(sg.Lark('start: NAME "=" NAME\\nNAME: /[a-z]+/'), letters).matcher()
+        >>> m.accept_bytes(b"x")
+        >>> m.expected_terminals()
+        (['NAME'], ["'='"])
+        """
+        if self._node[5]:
+            return [], []
+        with self._arena.lock:
+            return expected_terminals(self._arena, self._node[0])
+
     def _bytes_next(self, flags: np.ndarray) -> int:
         program = self._arena.program
         found = np.zeros(program.ncls + 8, np.uint8)
@@ -175,6 +192,42 @@ class CfgMatcher(Matcher):
             return b""
         with self._arena.lock:
             return _only_text(self._arena, shortest(self._arena, self._node[0]))
+
+
+def expected_terminals(arena: "CfgArena", state: int) -> "tuple[list[str], list[str]]":
+    """See `CfgMatcher.expected_terminals`."""
+    p = arena.program
+    names = [terminal_name(t) for t in p.grammar.terminals]
+    names += [terminal_name(p.grammar.terminals[t]) for t in p.ignored]
+    names += [terminal_name(p.grammar.terminals[p.blocks.newline])] if p.blocks is not None else []
+    owners = getattr(p, "lexeme_of", None)
+    if owners is None:
+        owners = p.lexeme_of = {}
+        for x in range(p.nx):
+            for q in p.starts_of(x):
+                for s in p._shape(q)[0]:
+                    owners.setdefault(s, set()).add(x)
+    made = set() if p.blocks is None else {p.blocks.indent, p.blocks.dedent}
+    reading: dict[str, None] = {}
+    coming: dict[str, None] = {}
+    for thread in arena.threads(state):
+        q, _ = arena.unpair(thread >> 32)
+        if q:
+            reading.update(dict.fromkeys(names[x] for x in sorted(owners.get(q, ()))))
+            continue
+        for a in range(p.nt):
+            if a not in made and arena.op(ck.O_SHIFT, thread & cl.LOW, a) > 0:
+                coming[names[a]] = None
+    return list(reading), list(coming)
+
+
+def terminal_name(terminal: Any) -> str:
+    """A terminal for messages: its text where it is one, else its name."""
+    if terminal.match is not None and terminal.match.literal is not None:
+        return repr(terminal.match.literal)
+    if terminal.match is not None and terminal.name.startswith("__"):
+        return f"/{terminal.match.source}/"
+    return terminal.name
 
 
 class CfgClosing:

@@ -648,6 +648,19 @@ class PartsMatcher(Matcher):
         flags.view(np.uint8)[:] = found
         return int(found.sum())
 
+    def expected_terminals(self) -> "tuple[list[str], list[str]]":
+        """The terminals being read here, and those that may begin here; see `CfgMatcher.expected_terminals`."""
+        from .cfg_matcher import expected_terminals
+
+        if self._node[5]:
+            return [], []
+        with self._arena.lock:
+            conf, parts = self._arena._states[self._node[0]]
+            reading, coming = expected_terminals(self._arena.outer, conf) if conf >= 0 else ([], [])
+            terminals = self._arena.program.grammar.terminals
+            inside = [terminals[b.terminal].name for b in parts if b.matcher._node[3] > 0]
+            return list(dict.fromkeys(reading + inside)), coming
+
     def shortest_completion(self) -> bytes:
         """A shortest text that completes the one accepted."""
         if self._node[5]:

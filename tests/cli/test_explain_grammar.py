@@ -44,3 +44,20 @@ def test_errors(folder):
     assert run_command("explain", folder / "g.gbnf", "--parser", "lalr").code != 0
     assert run_command("explain", '{"type": "null"}', "--parser", "lalr").code == 2
     assert run_command("explain", folder / "g.lark", "--postlex", "ruby").code != 0
+
+
+def test_match_says_what_the_grammar_expects(tmp_path):
+    (tmp_path / "g.lark").write_text('start: NAME "=" expr\nexpr: expr "+" expr | NAME | "(" expr ")"\n'
+                                     'NAME: /[a-z]+/\n%ignore " "\n')
+    done = run_command("match", tmp_path / "g.lark", "a = (b + ;", "--parser", "lalr", "--output-format", "json")
+    assert done.code == 1
+    record = done.json()
+    assert record["offset"] == 9 and record["expected_terminals"] == ["NAME", "'('"] and record["reading"] == []
+    done = run_command("match", tmp_path / "g.lark", "a = b1", "--parser", "earley")
+    assert done.code == 1 and "inside of NAME" in done.out and "then one of '+'" in done.out
+    (tmp_path / "i.lark").write_text('start: (NAME ":" _NEWLINE _INDENT NAME _NEWLINE _DEDENT)+\nNAME: /[a-z]+/\n'
+                                     '_NEWLINE: /(\\n *)+/\n%declare _INDENT _DEDENT\n')
+    for text, code in (("a:\n  b\n", 0), ("a:\nb\n", 1)):
+        assert run_command("match", tmp_path / "i.lark", text, "--parser", "lalr", "--postlex", "python").code == code
+    done = run_command("match", "--regex", "a", "a", "--start", "x")
+    assert done.code == 2
