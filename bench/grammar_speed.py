@@ -112,10 +112,13 @@ ENGINES = {"ours": _Ours, "llguidance": _LL, "glrmask": _Glr, "xgrammar": _X}
 
 def measure(engine: str, case: str, args: argparse.Namespace) -> dict:
     """Figures of one engine on one case, in microseconds and milliseconds."""
+    return timed(ENGINES[engine](), engine == "ours", *_case(case), args)
+
+
+def timed(made, ours: bool, text, sample: str, args: argparse.Namespace) -> dict:
+    """The same for an adapter, what it reads, and a text."""
     clock = time.thread_time if args.cpu else time.perf_counter
     start_clock = time.process_time if args.cpu else time.perf_counter
-    made = ENGINES[engine]()
-    text, sample = _case(case)
     tokens = benchdata.encoder().encode(sample, add_special_tokens=False).ids[:args.limit]
     out: dict = {"tokens": len(tokens)}
     a = start_clock()
@@ -138,13 +141,13 @@ def measure(engine: str, case: str, args: argparse.Namespace) -> dict:
             c = clock()
             ok = run.commit(t)
             times.append((b - a + clock() - c) * 1e6)
-            if ok is False or engine != "ours" and time.perf_counter() - begun > args.patience:
+            if ok is False or not ours and time.perf_counter() - begun > args.patience:
                 break
         passes.append(times)
         if sum(times) > 1e6 * args.patience / 2:
             break
     # a peer may narrow masks to canonical tokens, or read another language from the file
-    if refused and engine == "ours" or len(passes[0]) < 2:
+    if refused and ours or len(passes[0]) < 2:
         raise ValueError(f"{refused} tokens of the text are not in the masks")
     out.update(refused=refused // len(passes), seen=len(passes[0]))
     shortest = min(map(len, passes))
@@ -188,12 +191,12 @@ def measure_saved(path: str, args: argparse.Namespace) -> dict:
     return {"saved": (clock() - a) * 1e3}
 
 
-def _child(args: argparse.Namespace, *one: str) -> dict:
+def child(script: str, args: argparse.Namespace, *one: str) -> dict:
     """The figures of fresh processes: medians."""
     found: list[dict] = []
     for _ in range(1 if one[0] in ("glrmask", "xgrammar", "save") else args.repeat):
-        options = ["--limit", str(args.limit), "--patience", str(args.patience)] + ["--cpu"] * args.cpu
-        done = subprocess.run([sys.executable, __file__, *options, "--one", *one], capture_output=True, text=True,
+        given = ["--limit", str(args.limit), "--patience", str(args.patience)] + ["--cpu"] * args.cpu
+        done = subprocess.run([sys.executable, script, *given, "--one", *one], capture_output=True, text=True,
                               check=False)
         lines = done.stdout.strip().splitlines()
         found.append(json.loads(lines[-1]) if lines else {"error": done.stderr.strip()[-90:]})
@@ -217,16 +220,22 @@ def _run_one(args: argparse.Namespace) -> dict:
         return {"error": str(error).splitlines()[0][:100]}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def options(doc: str) -> argparse.ArgumentParser:
+    """The options of this bench and that of regular expressions."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--engines", default="ours,llguidance,glrmask,xgrammar")
-    parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--limit", type=int, default=10_000, help="tokens of each text")
     parser.add_argument("--repeat", type=int, default=3, help="processes of each engine, of which medians are taken")
     parser.add_argument("--patience", type=float, default=6.0, help="seconds that a peer may take for a text")
     parser.add_argument("--cpu", action="store_true", help="processor time instead of wall time")
-    parser.add_argument("--slow", action="store_true", help="glrmask on clike too, which takes minutes")
     parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
+    return parser
+
+
+def main() -> int:
+    parser = options(__doc__)
+    parser.add_argument("--cases", default=",".join(CASES))
+    parser.add_argument("--slow", action="store_true", help="glrmask on clike too, which takes minutes")
     args = parser.parse_args()
     if args.one:
         print(json.dumps(_run_one(args)))
@@ -240,7 +249,7 @@ def main() -> int:
             if engine == "glrmask" and case == "clike" and not args.slow:
                 print(f"{case:6} {engine:11} compiles for minutes; run with --slow")
                 continue
-            f = _child(args, engine, case)
+            f = child(__file__, args, engine, case)
             if "error" in f:
                 print(f"{case:6} {engine:11} {f['error']}")
                 failed |= engine == "ours"
@@ -254,8 +263,8 @@ def main() -> int:
         ours = figures["ours"]
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "case.sgc")
-            for more in (_child(args, "nothing", case), _child(args, "save", case, path),
-                         _child(args, "saved", case, path)):
+            for more in (child(__file__, args, "nothing", case), child(__file__, args, "save", case, path),
+                         child(__file__, args, "saved", case, path)):
                 if "error" in more:
                     print(f"       {more['error']}")
                     failed = True

@@ -12,6 +12,7 @@ import os
 import re
 from typing import Any, Iterable, Mapping, Optional, Union
 
+from .collector import without_collector
 from .errors import SchemaError, StructgenError, UnsatisfiableSchema
 from .grammar.ir import CoverageEntry, JsonGrammar, Options, TextGrammar
 from .grammar.strings import Pattern, atom_lang, literal_lang
@@ -20,6 +21,8 @@ __all__ = ["Constraint", "JsonSchema", "Regex", "Choice", "constraint_of"]
 
 Grammar = Union[JsonGrammar, TextGrammar]
 
+#: Alternatives from which on an expression is read as a list of texts.
+MANY_TEXTS = 16
 _CHOICES = {
     "order": ("schema", "any"),
     "extra": ("schema", "closed"),
@@ -301,13 +304,24 @@ class Regex(Constraint):
         if mode not in ("python", "ecma"):
             raise StructgenError(f"mode={mode!r}: wanted 'python' or 'ecma'")
         from .automata.nfa import atom_nfa
+        from .frontends.regex import parse_ecma, parse_python
 
         self.pattern, self.mode = pattern, mode
+        # in an ECMA expression positions of errors count in what the user wrote
+        texts = _texts(parse_python(pattern) if mode == "python" else parse_ecma(pattern))
+        if texts is not None:
+            self._grammar = TextGrammar(literal_lang(texts))
+            return
         # an ECMA atom is a search; anchored on both sides it is a full match
         atom = Pattern("python", pattern) if mode == "python" else Pattern("ecma", f"^(?:{pattern})$")
-        if mode == "ecma":
-            atom_nfa(Pattern("ecma", pattern))      # positions of errors count in what the user wrote
-        if not len(atom_nfa(atom).start):
+        try:
+            with without_collector():
+                nfa = atom_nfa(atom)
+        except StructgenError:
+            if mode == "ecma":
+                atom_nfa(Pattern("ecma", pattern))      # the same, said of what the user wrote
+            raise
+        if not len(nfa.start):
             raise UnsatisfiableSchema(f"no text matches the regular expression {pattern!r}")
         self._grammar = TextGrammar(atom_lang(atom))
 
@@ -327,6 +341,22 @@ def _with_flags(pattern: "re.Pattern") -> Any:
     if pattern.pattern.startswith("(?") and re.match(r"\(\?[aiLmsux]+\)", pattern.pattern):
         return pattern.pattern          # they are written there already
     return f"(?{flags}){pattern.pattern}" if flags else pattern.pattern
+
+
+def _texts(tree: Any) -> Optional[list[str]]:
+    """The texts of an expression that is a long list of texts; None of others.  Their automaton is a trie."""
+    from .frontends.regex.ast import Alt, Cat, Chars
+
+    if type(tree) is not Alt or len(tree.items) < MANY_TEXTS:
+        return None
+    out = []
+    for item in tree.items:
+        letters = item.items if type(item) is Cat else (item,)
+        if not letters or not all(type(c) is Chars and len(c.ranges) == 1 and c.ranges[0][0] == c.ranges[0][1]
+                                  for c in letters):
+            return None
+        out.append("".join([chr(c.ranges[0][0]) for c in letters]))
+    return out
 
 
 class Choice(Constraint):

@@ -26,7 +26,7 @@ from .cfg_threads import (
 from .jit import without_collector
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "56e433ee8a9b85da3b2fb6a0edf7109cc5528161769b91823c7f5f1919f57eb7"
+DEPENDS_ON = "32a1bc9992d46e06b5448a2ce0be4c68ecacb5ce74cba3e39d5363735bdf114c"
 
 __all__ = ["cfg_fill", "cfg_begin", "cfg_call", "natives"]
 
@@ -131,7 +131,8 @@ def prepare(e, jobs, most, most_open):
     state, and where the LR states below that one stand (first, behind the last).
     """
     n = ld64(jobs, 1)
-    while ld64(jobs, 0) < n and ld64(e, N_LOCALS) + ld64(e, N_PIECE) <= most:
+    least = ld64(e, FULL) - (ld64(e, FULL) >> 4)     # twice what a programming language takes
+    while ld64(jobs, 0) < n and ld64(e, N_LOCALS) + ld64(e, N_PIECE) <= most and ld64(e, FUEL) > least:
         job = jobs + 16 + 32 * ld64(jobs, 0)
         p = root_piece(e, ld64(job, 0))
         if p < 0:

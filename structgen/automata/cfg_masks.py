@@ -220,6 +220,8 @@ def read_cuts(e, s, c, first):
     for w in range(twords):
         bits = (looks(e, c, w) | ld64(ld64(e, ALWAYS), w)) & ld64(may, w)
         while bits != 0:
+            if burn(e, 1):
+                return FUEL_OUT
             a = (w << 6) + _lowest(bits)
             bits &= bits - 1
             st = ld32(start, a)

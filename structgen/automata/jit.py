@@ -9,27 +9,14 @@ the collector takes a tenth of the time to compile something.
 
 from __future__ import annotations
 
-import contextlib
-import gc
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 import numba
 from numba import types
 
+from ..collector import without_collector
+
 __all__ = ["direct", "njit", "without_collector"]
-
-
-@contextlib.contextmanager
-def without_collector() -> Iterator[None]:
-    """The garbage collector stands still inside."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def njit(**options: Any) -> Callable:

@@ -265,12 +265,18 @@ def terminals_after(nn: int, nt: int, rules: Rules, first: list[int], start: int
     """Terminal -> terminals (bit nt: the end) that may stand right behind it."""
     follow = _follow(nn, nt, rules, first, start)
     last = _last_terminals(nn, rules)
-    after = [0] * nt
+    after, behind = [0] * nt, [0] * nn
     for lhs, rhs in rules:
         for x, y in zip(rhs, rhs[1:]):
-            behind = first[y] if y < nn else 1 << (y - nn)
-            for t in (_bits(last[x]) if x < nn else (x - nn,)):
-                after[t] |= behind
+            more = first[y] if y < nn else 1 << (y - nn)
+            if x < nn:
+                behind[x] |= more
+            else:
+                after[x - nn] |= more
+    for x, more in enumerate(behind):
+        if more:
+            for t in _bits(last[x]):
+                after[t] |= more
     for t in _bits(last[start]):
         after[t] |= follow[start] & 1 << nt
     return after

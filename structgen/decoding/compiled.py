@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ..automata.arena import MAX_BYTES, Arena
+from ..collector import without_collector
 from ..errors import StructgenError, VocabularyError
 from ..grammar.cfg import CfgGrammar
 from ..grammar.ir import CoverageEntry, JsonGrammar, TextGrammar
@@ -62,16 +63,22 @@ class Compiled:
         self.repeating = self._tables.repeating if isinstance(grammar, JsonGrammar) else ()
         self._lock = threading.Lock()
         if self._cfg:
-            self._inner = {id(t.embedded): self._compiled_part(t.embedded) for t in grammar.terminals
-                           if t.kind == "embedded"}
-            if program is None:
-                from ..automata.cfg_lexers import LexerProgram
-                from ..automata.cfg_program import Program
+            with without_collector():
+                self._make_program(grammar, program)
+                self._arena = self._new_arena()
+        else:
+            self._arena = self._new_arena()
 
-                competing = grammar.lexing in ("basic", "contextual")
-                program = LexerProgram(grammar) if competing else Program(grammar, self._inner)
-            self.program = program
-        self._arena = self._new_arena()
+    def _make_program(self, grammar: CfgGrammar, program: "Program | None") -> None:
+        self._inner = {id(t.embedded): self._compiled_part(t.embedded) for t in grammar.terminals
+                       if t.kind == "embedded"}
+        if program is None:
+            from ..automata.cfg_lexers import LexerProgram
+            from ..automata.cfg_program import Program
+
+            competing = grammar.lexing in ("basic", "contextual")
+            program = LexerProgram(grammar) if competing else Program(grammar, self._inner)
+        self.program = program
 
     def _compiled_part(self, constraint):
         """A constraint that stands for a terminal, over the same vocabulary."""

@@ -1,7 +1,7 @@
 """Sets of code points as sorted range tuples, and the named classes of the syntaxes.
 
 General categories come from :mod:`unicodedata`, one pass over Unicode at first
-use (about 0.1 s, then cached); scripts and binary properties need the optional
+use (about 0.1 s, then kept in a file); scripts and binary properties need the optional
 ``regex`` package, whose data are asked, not copied.  ECMA case folding and
 Python's own live with their parsers.
 """
@@ -12,6 +12,9 @@ import unicodedata
 from functools import lru_cache
 from typing import Iterable
 
+import numpy as np
+
+from ...cache import cache_dir, load_npz_checked, save_npz_atomic
 from ...errors import RegexError
 from .ast import Chars, Ranges
 
@@ -110,16 +113,40 @@ def from_predicate(test, upto: int = MAX) -> Ranges:
     return ranges_of(c for c in range(upto + 1) if not 0xD800 <= c <= 0xDFFF and test(chr(c)))
 
 
+def _look_up_categories() -> tuple[np.ndarray, np.ndarray]:
+    """Where runs of one general category begin, and the category of each, two ASCII letters."""
+    category, last = unicodedata.category, ""
+    starts, names = [], []
+    for code in range(MAX + 1):
+        now = category(chr(code))
+        if now != last:
+            starts.append(code)
+            names.append(now)
+            last = now
+    return np.array(starts, np.int32), np.frombuffer("".join(names).encode(), np.uint8).copy()
+
+
 @lru_cache(maxsize=1)
 def _categories() -> dict[str, Ranges]:
-    """General category -> ranges, with the one-letter groups."""
+    """General category -> ranges, with the one-letter groups.
+
+    Asking for each character takes 70 ms, so the runs are kept in the cache.
+    """
+    path = cache_dir() / "unicode" / f"categories-{unicodedata.unidata_version}.npz"
+    kept = load_npz_checked(path, "structgen-categories", 1, {"starts": (np.int32, 1), "names": (np.uint8, 1)})
+    if kept is not None and (kept["names"].size != 2 * kept["starts"].size or kept["starts"][0] != 0
+                             or (np.diff(kept["starts"]) <= 0).any()):
+        kept = None
+    if kept is None:
+        starts, names = _look_up_categories()
+        save_npz_atomic(path, "structgen-categories", 1, {"starts": starts, "names": names})
+    else:
+        starts, names = kept["starts"], kept["names"]
     raw: dict[str, list[tuple[int, int]]] = {}
-    category, at, last = unicodedata.category, 0, unicodedata.category("\0")
-    for code in range(1, MAX + 2):
-        now = category(chr(code)) if code <= MAX else ""
-        if now != last:
-            raw.setdefault(last, []).append((at, code - 1))
-            at, last = code, now
+    shown = names.tobytes().decode("ascii")
+    bounds = [*starts.tolist(), MAX + 1]
+    for i in range(len(bounds) - 1):
+        raw.setdefault(shown[2 * i:2 * i + 2], []).append((bounds[i], bounds[i + 1] - 1))
     for name in list(raw):
         raw.setdefault(name[0], []).extend(raw[name])
     raw["LC"] = raw["Lu"] + raw["Ll"] + raw["Lt"]
