@@ -60,7 +60,8 @@ class Canvas:
     Parameters
     ----------
     compiled : Compiled
-        The constraint; it must be regular.
+        The constraint.  Grammars and recursive schemas make a
+        :class:`.cfg_canvas.CfgCanvas`, which answers the same questions.
     length : int
         Number of slots.
     pad : int, optional
@@ -76,7 +77,7 @@ class Canvas:
     BudgetError
         If the canvas is shorter than the shortest valid text.
     LimitError
-        If the constraint is not regular, or too large.
+        If the constraint is too large.
 
     Examples
     --------

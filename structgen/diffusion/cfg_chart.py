@@ -54,10 +54,10 @@ class Chart:
         at = int(stops[0])
         return at, bool(self.end_ok[at])
 
-    def _run(self, length: int, last: bool, stop: bool, short: bool = False) -> int:
+    def _run(self, length: int, last: bool, stop: bool, short: int = 0) -> int:
         """The kernel over the first `length` slots, in arrays as large as it takes.
 
-        With `short`, masked slots that stand together take short words only.
+        With `short`, masked slots that stand together take words of that list only.
         """
         t = self.tokens
         p, lr = t.program, t.program.lr
@@ -73,8 +73,8 @@ class Chart:
         row = np.where(masked, np.cumsum(masked) - 1, -1)
         beside = np.zeros(length + 1, np.uint8)
         if short:
-            beside[1:-1] |= masked[:-1] & masked[1:]
-            beside[:-2] |= masked[:-1] & masked[1:]
+            beside[1:-1][masked[:-1] & masked[1:]] = short
+            beside[:-2][masked[:-1] & masked[1:]] = short
         seen = np.zeros((int(masked.sum()), t.nodes), np.uint8)
         local = t.nodes + len(t.places) + len(t.arcs) * t.longest
         checks = bool((t.terminal_of >= p.nt).any())
@@ -115,8 +115,10 @@ class Chart:
     def _met(self, length: int, last: bool) -> bool:
         """Is there a filling of the first `length` slots?  Short words are tried first."""
         masked = self.kinds[:length] == ck.MASK
-        if (masked[1:] & masked[:-1]).any() and self._run(length, last, True, True) >= 0:
-            return True
+        if (masked[1:] & masked[:-1]).any():
+            for short in range(len(self.tokens.root) - 1, 0, -1):
+                if self._run(length, last, True, short) >= 0:
+                    return True
         return self._run(length, last, True) >= 0
 
     def forest(self) -> Optional["Forest"]:

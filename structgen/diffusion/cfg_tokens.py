@@ -35,8 +35,8 @@ __all__ = ["CfgTokens", "tokens_of"]
 
 #: most places, words, arcs and (place, token, arc) triples of one token
 MAX_PLACES, MAX_WORDS, MAX_ARCS, MAX_THREADS = 1 << 15, 1 << 18, 1 << 23, 1 << 14
-#: words of at most so many symbols are tried first where several masked slots stand together
-SHORT = 2
+#: words of at most so many symbols are tried first, shortest last here, where several masked slots stand together
+SHORT = (2, 1)
 _MISSING = "the canvas cannot be made"
 
 _made: "weakref.WeakKeyDictionary[Any, CfgTokens]" = weakref.WeakKeyDictionary()
@@ -303,10 +303,10 @@ class CfgTokens:
         for w in range(1, len(self.words)):
             lengths[w] = lengths[self.words[w, 0]] + 1
         self.lengths = lengths
-        short = np.flatnonzero(lengths[arcs[:, 1]] <= SHORT)
+        short = [np.flatnonzero(lengths[arcs[:, 1]] <= most) for most in SHORT]
         lists = [(np.searchsorted(arcs[some, 0], np.arange(n + 1)), np.ascontiguousarray(arcs[some, 1]),
-                  np.ascontiguousarray(arcs[some, 2]), self.arc_label[some]) for some in (slice(None), short)]
-        size, most = 1 << 14, len(arcs) + len(short) + 1
+                  np.ascontiguousarray(arcs[some, 2]), self.arc_label[some]) for some in (slice(None), *short)]
+        size, most = 1 << 14, len(arcs) + sum(map(len, short)) + 1
         while True:
             made = np.zeros((size, 2), np.uint64)
             table = np.full(4 * size, -1, np.int64)
@@ -316,8 +316,8 @@ class CfgTokens:
             hashes = np.zeros((len(self.words), 4), np.uint64)
             stamp, todo = np.zeros(len(self.words), np.int64), np.zeros(len(self.words) + 1, np.int64)
             counts = np.zeros(3, np.int64)
-            roots = np.zeros((2, n), np.int64)
-            for which, place in [(i, place) for i in range(2) for place in range(n)]:
+            roots = np.zeros((len(lists), n), np.int64)
+            for which, place in [(i, place) for i in range(len(lists)) for place in range(n)]:
                 bounds, words, places, labels = lists[which]
                 roots[which, place] = tk.residuals(
                     bounds[place], bounds[place + 1], words, places, labels, int(self.ends[place]), self.words, hashes,
