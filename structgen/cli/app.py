@@ -155,6 +155,8 @@ def explain(
     numbers: NumbersOption = None, escapes: EscapesOption = None, format: FormatOption = None,
     no_format: NoFormatOption = None,
     parser: ParserOption = None, lexer: LexerOption = None, start: StartOption = None, postlex: PostlexOption = None,
+    diagram: Annotated[Optional[str], typer.Option(
+        "--diagram", metavar="FILE", help="For grammars: draw the rules as railroad diagrams (SVG).")] = None,
     output_format: Output = OutputFormat.text,
 ) -> None:
     """Say what happens to each keyword of a schema, and what can never be valid; or what a grammar is made of."""
@@ -164,10 +166,10 @@ def explain(
     if is_grammar(schema):
         from .explain_grammar import run as run_grammar
 
-        run_grammar(schema, parser, lexer, start, postlex)
+        run_grammar(schema, parser, lexer, start, postlex, diagram)
         return
-    if parser or lexer or start or postlex:
-        raise UsageError("--parser, --lexer, --start and --postlex concern grammars (.lark, .gbnf, .ebnf)")
+    if parser or lexer or start or postlex or diagram:
+        raise UsageError("--parser, --lexer, --start, --postlex and --diagram concern grammars (.lark, .gbnf, .ebnf)")
     from .explain import run
 
     run(schema, fail_on.value, witness, _options(order, extra, whitespace, numbers, escapes, format, no_format))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..errors import StructgenError
-from .common import out, out_json, settings
+from .common import InputError, out, out_json, settings
 
 __all__ = ["SUFFIXES", "grammar_constraint", "is_grammar", "run"]
 
@@ -37,9 +37,19 @@ def grammar_constraint(name: str, parser: Optional[str] = None, lexer: Optional[
     return (sg.GBNF if name.endswith(".gbnf") else sg.EBNF)(Path(name), **given)
 
 
-def run(name: str, parser: Optional[str], lexer: Optional[str], start: Optional[str], postlex: Optional[str]) -> None:
-    """Print what the grammar in a file is made of."""
-    record = describe(grammar_constraint(name, parser, lexer, start, postlex).grammar())
+def run(name: str, parser: Optional[str], lexer: Optional[str], start: Optional[str], postlex: Optional[str],
+        picture: Optional[str] = None) -> None:
+    """Print what the grammar in a file is made of, and draw its rules."""
+    grammar = grammar_constraint(name, parser, lexer, start, postlex).grammar()
+    record = describe(grammar)
+    if picture is not None:
+        from .diagram import diagram
+
+        drawn = diagram(grammar)
+        try:
+            Path(picture).write_text(drawn, encoding="utf-8")
+        except OSError as err:
+            raise InputError(f"cannot write {picture!r}: {err.strerror or err}") from None
     if settings.json:
         out_json(record)
         return

@@ -61,3 +61,16 @@ def test_match_says_what_the_grammar_expects(tmp_path):
         assert run_command("match", tmp_path / "i.lark", text, "--parser", "lalr", "--postlex", "python").code == code
     done = run_command("match", "--regex", "a", "a", "--start", "x")
     assert done.code == 2
+
+
+def test_diagrams(folder):
+    pytest.importorskip("railroad")
+    import xml.etree.ElementTree as tree
+
+    done = run_command("explain", folder / "g.lark", "--parser", "lalr", "--diagram", folder / "g.svg")
+    assert done.code == 0
+    root = tree.fromstring((folder / "g.svg").read_text())
+    texts = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"start", "s", "NAME", "'unset'", "<|x|>"} <= set(texts)
+    assert not any(t.startswith("__") for t in texts)      # operators are drawn, not named
+    assert run_command("explain", folder / "g.gbnf", "--diagram", folder / "none" / "x.svg").code == 4
