@@ -202,7 +202,7 @@ class Oracle:
             value = parse(text)
         except NotJson as e:
             return Verdict(False, f"not JSON: {e}")
-        except (RecursionError, ValueError) as e:       # very long integers, very deep texts
+        except (RecursionError, ValueError, InvalidOperation) as e:     # very long numbers, very deep texts
             return Verdict(False, f"{type(e).__name__}: {e}", unjudged=True)
         try:
             errors = list(self.validator.iter_errors(value))
