@@ -145,7 +145,8 @@ def run(count: int, steps: list[int], splits: list[str], batch: int, loops: bool
     made = 1e3 * (time.process_time() - started) / len(found)
     print(f"{len(found)} prompts of {', '.join(splits)}, canvases of {SLOTS} slots, {batch} at a time; left out, as "
           f"the shortest answer is longer: {long}; compile {made:.0f} ms of the processor a schema, once")
-    print(f"{'steps':>5} {'decoding':14}{'valid %':>8}{'exact %':>16}{'ms an answer':>14}{'times':>7}{'compiled':>9}{'checks':>8}")
+    print(f"{'steps':>5} {'decoding':14}{'valid %':>8}{'exact %':>16}{'ms an answer':>14}{'times':>7}{'compiled':>9}"
+          f"{'checks':>8}")
     good = True
     prompts = [llm.tokenizer(render(e.messages), add_special_tokens=False)["input_ids"] for e in found]
     for n in steps:
