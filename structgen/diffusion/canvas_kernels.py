@@ -16,6 +16,8 @@ import numpy as np
 from numba import njit
 
 LN2 = math.log(2.0)
+#: tokens of a class that are summed at a time when one is drawn
+BLOCK = 256
 
 __all__ = ["token_edges", "distances", "reach_forward", "reach_backward", "admissible", "expand", "pack",
            "class_scores", "draw_tokens", "best_path", "split_weights", "sums_backward", "sums_forward", "draw_path"]
@@ -214,27 +216,64 @@ def class_scores(logp, p, tops, floor, order, begin, inner, best, which, total, 
 
 
 @njit(nogil=True, cache=True)
-def draw_tokens(logp, p, floor, order, begin, rows, classes, tops, uniforms, out):
-    """A token of each (row, class) in proportion to ``p``, or to exp(logp) where that is too small."""
+def draw_tokens(logp, p, sums, floor, order, begin, rows, classes, tops, uniforms, out):
+    """A token of each (row, class) in proportion to ``p``, whose sum is in `sums`, or to exp(logp) if that is small."""
     for k in range(rows.shape[0]):
         r, c = rows[k], classes[k]
-        total = 0.0
-        for j in range(begin[c], begin[c + 1]):
-            total += p[r, order[j]]
-        exact = not total > floor
-        if exact:
-            total = 0.0
-            for j in range(begin[c], begin[c + 1]):
-                total += math.exp(np.float64(logp[r, order[j]]) - tops[r, c])
-        aim = uniforms[k] * total
-        for j in range(begin[c], begin[c + 1]):
-            t = order[j]
-            x = math.exp(np.float64(logp[r, t]) - tops[r, c]) if exact else np.float64(p[r, t])
+        low, high = begin[c], begin[c + 1]
+        if not sums[k] > floor:
+            out[k] = _draw_exactly(logp[r], order, low, high, tops[r, c], uniforms[k])
+            continue
+        aim = uniforms[k] * sums[k]
+        at = low            # the last block with anything in it, if rounding takes aim past the end
+        for j in range(low, high, BLOCK):
+            x = _block(p[r], order, j, min(j + BLOCK, high))
             if x > 0.0:
-                out[k] = t
+                at = j
                 if aim < x:
                     break
                 aim -= x
+        for j in range(at, min(at + BLOCK, high)):
+            x = np.float64(p[r, order[j]])
+            if x > 0.0:
+                out[k] = order[j]
+                if aim < x:
+                    break
+                aim -= x
+
+
+@njit(nogil=True, cache=True)
+def _block(p, order, low, high):
+    """Sum of a stretch of a class, in four parts that do not wait for each other."""
+    a = b = c = d = 0.0
+    j = low
+    while j + 4 <= high:
+        a += p[order[j]]
+        b += p[order[j + 1]]
+        c += p[order[j + 2]]
+        d += p[order[j + 3]]
+        j += 4
+    while j < high:
+        a += p[order[j]]
+        j += 1
+    return (a + b) + (c + d)
+
+
+@njit(nogil=True, cache=True)
+def _draw_exactly(logp, order, low, high, top, uniform):
+    total = 0.0
+    for j in range(low, high):
+        total += math.exp(np.float64(logp[order[j]]) - top)
+    aim = uniform * total
+    found = order[low]
+    for j in range(low, high):
+        x = math.exp(np.float64(logp[order[j]]) - top)
+        if x > 0.0:
+            found = order[j]
+            if aim < x:
+                break
+            aim -= x
+    return found
 
 
 @njit(nogil=True, cache=True)

@@ -67,7 +67,7 @@ class _OnCpu(Reduced):
         self.top, self.total = np.empty((m, n)), np.empty((m, n))
         self.spread = np.zeros((m, n)) if spread else None
         self._best = np.empty((m, n), np.int64)
-        shift = np.where(tops == -np.inf, 0.0, tops)
+        self._shift = shift = np.where(tops == -np.inf, 0.0, tops)
         self._floor = 1e-30 if logp.dtype == np.float32 else 1e-290
         self._p = np.exp(logp - shift[:, None].astype(logp.dtype))
         ck.class_scores(logp, self._p, shift, self._floor, order, begin, spread, self.top, self._best, self.total,
@@ -78,7 +78,8 @@ class _OnCpu(Reduced):
 
     def draw(self, rows: np.ndarray, classes: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
         out = np.empty(len(rows), np.int64)
-        ck.draw_tokens(self._logp, self._p, self._floor, self._order, self._begin, np.asarray(rows, np.int64),
+        sums = np.exp(self.total[rows, classes] - self._shift[rows])
+        ck.draw_tokens(self._logp, self._p, sums, self._floor, self._order, self._begin, np.asarray(rows, np.int64),
                        np.asarray(classes, np.int64), self.top, np.asarray(uniforms, np.float64), out)
         return out
 
