@@ -8,7 +8,10 @@ are closed: no undeclared keys, which keeps automata small.
 from __future__ import annotations
 
 import copy
+import threading
 import time
+from collections import OrderedDict
+from types import SimpleNamespace
 from typing import Any, Callable, Optional, Sequence, Union
 
 from ..constraints import Constraint, JsonSchema, constraint_of
@@ -23,8 +26,16 @@ __all__ = ["DEFAULT_SLOTS", "DiffusionJob", "canvas_constraint"]
 DEFAULT_SLOTS = 64
 
 
+#: constraints made for the schemas of the last calls, so that compiling them is remembered too
+_made: "OrderedDict[tuple, tuple[Any, Any]]" = OrderedDict()
+_lock = threading.Lock()
+
+
 def canvas_constraint(schema: Any) -> Any:
     """What a canvas is compiled from: schemas without a word on undeclared keys are closed.
+
+    A recursive schema that is given as it is (no ``JsonSchema``) has no white space
+    between its parts: how much there may be would depend on depth.
 
     Examples
     --------
@@ -33,12 +44,33 @@ def canvas_constraint(schema: Any) -> Any:
     >>> canvas_constraint(JsonSchema({"type": "object"}, extra="schema")).options.extra
     'schema'
     """
+    from ..api import KEEP, _key
     from ..decoding.compiled import Compiled
 
     if isinstance(schema, Compiled):
         return schema
+    key = _key(schema)
+    with _lock:
+        if key in _made:
+            _made.move_to_end(key)
+            return _made[key][1]
     constraint = constraint_of(schema)
-    return constraint.closed() if isinstance(constraint, JsonSchema) else constraint
+    if isinstance(constraint, JsonSchema):
+        if constraint is not schema and _recursive(constraint):
+            constraint = JsonSchema(schema, whitespace="compact")
+        constraint = constraint.closed()
+    if key is not None:
+        with _lock:
+            _made[key] = schema, constraint     # the entry keeps the schema alive, so its id stays its own
+            while len(_made) > KEEP:
+                _made.popitem(last=False)
+    return constraint
+
+
+def _recursive(constraint: JsonSchema) -> bool:
+    from .cfg_source import is_regular
+
+    return not is_regular(SimpleNamespace(grammar=constraint.closed().grammar()))
 
 
 class DiffusionJob:

@@ -234,6 +234,19 @@ def test_mask_tokens():
     assert fills_slots(model(mask_token_id=3)) and not fills_slots(model())
 
 
+def test_what_canvases_are_compiled_from():
+    from structgen.diffusion.generating import canvas_constraint
+
+    flat = {"type": "object", "properties": {"a": {"type": "string"}}}
+    made = canvas_constraint(flat)
+    assert canvas_constraint(dict(flat)) is made and made.options[:3] == ("schema", "closed", "flexible")
+    assert canvas_constraint(Person) is canvas_constraint(Person)
+    tree = {"type": "object", "properties": {"next": {"$ref": "#"}}}
+    assert canvas_constraint(tree).options.whitespace == "compact"
+    given = sg.JsonSchema(flat, extra="schema")
+    assert canvas_constraint(given) is given and canvas_constraint(sg.JsonSchema(flat)).options.extra == "closed"
+
+
 # -- the model that comes with the package ---------------------------------------------
 
 class Person(BaseModel):
