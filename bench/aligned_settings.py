@@ -29,7 +29,7 @@ EMBEDDED: dict[str, tuple[str, str, Callable[[str], str]]] = {
                     lambda t: t.removeprefix("2024-01-").replace(" ", '","time":"') + '"}'),
 }
 #: spellings of these in its tokens run into the hundred thousands
-CANONICAL = ("expr1124", "jskew", "datetime45k")
+CANONICAL = ("expr1124", "jskew", "exprY1446", "datetime45k")
 
 
 class Memo:
