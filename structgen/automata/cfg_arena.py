@@ -27,7 +27,7 @@ _I64, _I32, _U8 = np.int64, np.int32, np.uint8
 MAX_STEPS = 20_000_000
 #: What is made when a grammar is compiled: pieces and locals, lexeme states of one
 #: terminal, and locals beyond which stacks are not looked at more than one state deep.
-MAX_PREPARED, MAX_PREPARED_STATES, MAX_PREPARED_OPEN = 16_000, 64, 2_500
+MAX_PREPARED, MAX_PREPARED_STATES, MAX_PREPARED_OPEN = 9_000, 64, 2_500
 #: Threads expanded by one search for a completion.
 MAX_SEARCH = 4_000
 

@@ -51,7 +51,7 @@ class StoredProgram(Program):
     As such programs are there to be ready at once, little is made ahead for them.
     """
 
-    prepared = 1_000
+    prepared = 300
 
     def __init__(self, grammar: CfgGrammar, empty: list[int]):
         self.source, self._empty = grammar, empty
