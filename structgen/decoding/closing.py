@@ -8,6 +8,13 @@ of the state reached, so U falls by one along it, and with R tokens left,
 allowing t only if ``1 + U(next(s, t)) <= R`` never leaves the mask empty once
 ``U(start) <= R``.
 
+There is one exception.  U of several threads is the least of theirs, and the
+completion of few tokens need not be the one of few bytes.  Where such threads
+become one (alternatives of ``anyOf`` behind a key they share), only the
+completion of fewest bytes is known any more, and U may stay as it is.  If that
+empties a mask, the matcher goes on with the completion that fitted
+before (:meth:`Closing.plans`), so it is looked up where it is needed, not kept.
+
 A walk over tokens does not know the text of an undeclared key that ends inside
 a token.  That key can only matter behind a comma in the same token, so tokens
 with a key's end and a comma behind it (two of Llama 3's 128,000) are left out,
@@ -27,7 +34,7 @@ from __future__ import annotations
 import ctypes
 import re
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Iterator
 
 import numpy as np
 
@@ -39,7 +46,7 @@ from ..tokens import mask_budgets as mb
 from ..tokens import mask_kernels as mk
 from ..tokens import mask_layout as ml
 from ..tokens.tables import TokenTables
-from ..tokens.trie import TokenTrie, _longest, greedy_count
+from ..tokens.trie import TokenTrie, _longest, greedy_count, greedy_tokens
 from .extra_keys import ExtraKeys
 from .shortest import STATIC, Completions, Text
 
@@ -130,6 +137,13 @@ class _Pieces:
             stop -= 1
         return out
 
+    def tokens(self, data: bytes) -> list[int]:
+        """The greedy tokenisation that `count` counts."""
+        source = np.frombuffer(bytearray(data), np.uint8)
+        out = np.empty(source.size, np.int32)
+        n = greedy_tokens(self.nodes, self.token, self.root_child, source, out)
+        return out[:n].tolist() if n >= 0 else []
+
     def count(self, data: bytes) -> int:
         """Tokens of the greedy tokenisation without those that span a member.
 
@@ -183,10 +197,19 @@ class Closing:
         size, data, loose = text
         return (size if loose or self._by_bytes else self._pieces.count(data)) + 1
 
-    def narrow(self, state: int, left: int, address: int, words: int) -> None:
+    def plans(self, state: int, left: int) -> Iterator[list[int]]:
+        """The tokens of the completions of a state's threads that fit in `left`, EOS included but not listed."""
+        for thread in self.arena.threads(state):
+            _, data, loose = self._estimated.thread(thread)
+            tokens = [] if loose else self._pieces.tokens(data)
+            if not loose and len(tokens) < left:
+                yield tokens
+
+    def narrow(self, state: int, left: int, address: int, words: int) -> bool:
         """Take from the mask at `address` the tokens whose completion would not fit.
 
-        `left` tokens remain, EOS and the next one included.
+        `left` tokens remain, EOS and the next one included.  Returns whether any
+        completion had to be looked at.
         """
         arena, limit = self.arena, left - 1
         with arena.lock:
@@ -194,7 +217,7 @@ class Closing:
             if peak is not None and limit >= peak:
                 if limit < 2 * peak + 64 and not self._estimated.is_text:
                     self._apply(~self._pieces.spanning, address, words)
-                return
+                return False
             row = ~self._pieces.spanning
             threads = self.arena.threads(state)
             fits = np.zeros((len(threads), row.size), np.int64)
@@ -203,6 +226,7 @@ class Closing:
         for t in self.vocabulary.eos_ids:
             row[t >> 6] |= np.int64(np.uint64(1 << (t & 63)).view(np.int64))
         self._apply(row, address, words)
+        return True
 
     @staticmethod
     def _apply(row: np.ndarray, address: int, words: int) -> None:

@@ -155,8 +155,41 @@ class Matcher:
             self._check_repeating(address, words)
         if self._arena.unique:
             self._look_again(address, words)
-        if self._closing is not None:
-            self._closing.narrow(self._node[0], self.max_tokens - self._node[4], address, words)
+        if self._closing is not None and self._closing.narrow(self._node[0], self.max_tokens - self._node[4], address,
+                                                             words):
+            mask = np.frombuffer((ctypes.c_uint32 * words).from_address(address), np.uint32)
+            if not mask.any():
+                token = self._planned()
+                mask[token >> 5] |= np.uint32(1 << (token & 31))
+
+    def _planned(self) -> int:
+        """The next token of a completion that fitted at an earlier state (see :mod:`.closing`).
+
+        There is one, for a token was only allowed if a completion behind it fitted.
+        Looked for from here backwards: behind the last token, before it, and so on.
+        """
+        since: list[int] = []
+        node: Node | None = self._node
+        while node is not None:
+            left = self.max_tokens - node[4]
+            starts = [(node[0], left, since)]
+            threads = self._arena.threads(node[0])
+            if since and len(threads) > 1:      # threads that were apart behind the token may be one now
+                for thread in threads:
+                    one = self.fork()
+                    one._node = (thread,) + node[1:]
+                    if one.try_accept(since[0]):
+                        starts.append((one._node[0], left - 1, since[1:]))
+            with self._arena.lock:
+                for state, room, done in starts:
+                    for tokens in self._closing.plans(state, room):
+                        if tokens[:len(done)] == done and len(tokens) > len(done) \
+                                and self.fork().try_accept(tokens[len(done)]):
+                            return tokens[len(done)]
+            if node[1] is None:
+                break
+            since, node = [node[1], *since], node[2]
+        raise MatcherError("no token leads to an end within the budget; please report this schema")
 
     def _check_repeating(self, address: int, words: int) -> None:
         """Take tokens from the mask in which a key comes again that only their own text shows."""

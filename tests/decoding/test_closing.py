@@ -15,6 +15,7 @@ from structgen.errors import BudgetError, LimitError
 from structgen.frontends.json_schema import lower
 from structgen.grammar.ir import Options
 from structgen.grammar.strings import ANY_STRING, Length, Pattern, atom_lang
+from structgen.tokens.vocabulary import Vocabulary
 from tests.exactness.pairs import engine, mask_of, options_of, pick, reference, schema_of, vocabulary
 from tests.support.random_schemas import TABLE
 
@@ -214,3 +215,25 @@ def test_shortest_keys_from_inside_a_character(escapes, prefix):
         words = ExtraKeys(lexer).words(-1, q, -1, label, 4)
         assert words[0] == lexer.shortest(q) and words == sorted(words, key=lambda w: (len(w), w))
         assert len({json.loads(b'"' + prefix + w + b'"') for w in words}) == 4
+
+
+@pytest.mark.parametrize("order", ["any", "schema"])
+def test_alternatives_that_become_one(order):
+    """The completion of few tokens is kept to where threads merge and only the one of few bytes is known."""
+    schema = {"anyOf": [
+        {"type": "object", "properties": {"k": {"const": 0}, "z": {"const": 1}}, "required": ["k", "z"],
+         "additionalProperties": False},
+        {"type": "object", "properties": {"k": {"const": 0}, "longer": {"const": 1}}, "required": ["k", "longer"],
+         "additionalProperties": False}]}
+    tokens = [bytes([b]) for b in range(256)] + [b'{"', b',"longer":1}', b'k":', b""]
+    vocabulary = Vocabulary.from_tokens(tokens, eos_ids=[len(tokens) - 1])
+    compiled = Compiled(lower(schema, Options(order=order, whitespace="compact")), vocabulary)
+    least = needed(compiled)
+    for seed in range(200):
+        rng = random.Random(seed)
+        matcher = compiled.matcher(max_tokens=least + seed % 4)
+        while not matcher.is_finished:
+            allowed = matcher.allowed_tokens().tolist()
+            assert allowed, matcher.text
+            matcher.accept(rng.choice(allowed))
+        json.loads(matcher.text)
