@@ -59,8 +59,9 @@ job = json.loads(sys.stdin.readline())
 t0 = time.perf_counter()
 import structgen as sg
 import_s = time.perf_counter() - t0
+import pathlib
 import numpy as np
-c = sg.compile(sg.JsonSchema(job["schema"], order=job.get("order", "any")), __import__("pathlib").Path(job["tokenizer"]))
+c = sg.compile(sg.JsonSchema(job["schema"], order=job.get("order", "any")), pathlib.Path(job["tokenizer"]))
 mask = np.zeros((1, job["words"]), np.int32)
 m = c.matcher()
 m.fill_bitmask(mask)

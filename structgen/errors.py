@@ -10,7 +10,7 @@ from __future__ import annotations
 __all__ = [
     "StructgenError", "SchemaError", "UnsupportedSchema", "UnsatisfiableSchema",
     "GrammarError", "RegexError", "VocabularyError", "MatcherError",
-    "LimitError", "BudgetError", "ModelError", "PredicateError",
+    "LimitError", "BudgetError", "ModelError", "PredicateError", "DeadEndError",
 ]
 
 

@@ -76,7 +76,7 @@ def _multiples(step: Exact, zero_fraction: bool) -> tuple[np.ndarray, np.ndarray
     """
     places = places_of(step.denominator)
     m = step.numerator * 10 ** places // step.denominator
-    rest, shift = m, 0
+    rest = m
     while rest % 2 == 0:
         rest //= 2
     while rest % 5 == 0:

@@ -21,7 +21,8 @@ from ..errors import LimitError
 from .ir import Count
 from .numbers import exact_number
 
-__all__ = ["Row", "ItemCounts", "enough_distinct", "scarce", "canonical", "parse_item", "Huge", "MANY_VALUES", "MAX_STATES"]
+__all__ = ["Row", "ItemCounts", "enough_distinct", "scarce", "canonical", "parse_item", "Huge", "MANY_VALUES",
+           "MAX_STATES"]
 
 #: values of one node that are listed
 MANY_VALUES = 4096

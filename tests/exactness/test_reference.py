@@ -11,7 +11,7 @@ import random
 import numpy as np
 import pytest
 
-from structgen.errors import LimitError, MatcherError
+from structgen.errors import MatcherError
 from structgen.grammar.ir import (ArrayAlt, Extra, NumAlt, ObjectAlt, Options, TextGrammar,
                                   ValueNode)
 from structgen.grammar.strings import Length, Literals, Pattern, literal_lang

@@ -310,7 +310,7 @@ def test_old_typed_dict_is_explained():
 
 
 @pytest.mark.parametrize("tp, error", [(range, UnsupportedSchema), (typing.Callable, UnsupportedSchema),
-                                       (pydantic.Json[int], UnsupportedSchema), (list["Undefined"], SchemaError),
+                                       (pydantic.Json[int], UnsupportedSchema), (list["Undefined"], SchemaError),  # noqa: F821
                                        (dict[Annotated[int, Field(multiple_of=3)], int], UnsupportedSchema),
                                        (dict[None, int], UnsupportedSchema)])
 def test_refused_types(tp, error):
