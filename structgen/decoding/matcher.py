@@ -475,6 +475,7 @@ class Matcher:
         >>> import structgen as sg
         >>> letters = sg.Vocabulary.from_tokens([bytes([b]) for b in range(256)], eos_ids=[256])
         >>> m = sg.compile(sg.Regex("[ab]*c"), letters).matcher()
+        >>> m.accept(ord("a"))
         >>> [(chr(b), state == m.state) for b, state in m.byte_steps()]
         [('a', True), ('b', True), ('c', False)]
         """
