@@ -106,16 +106,10 @@ class CfgMatcher(Matcher):
         node = self._node
         if type(token) is not int:
             token = _integer(token, "a token id")
-        try:
-            kind = self._kinds[token]
-        except IndexError:
-            raise self._bad_token(token) from None
-        if token < 0:
-            raise self._bad_token(token)
+        kind = self._kind(token)
         if node[5]:
             return False
-        if kind == 2 and self.can_end():
-            self._node = (node[0], token, node, node[3], node[4] + 1, True)
+        if kind == 2 and self._accept_end(token):
             return True
         self._acquire()
         try:

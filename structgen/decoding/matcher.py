@@ -310,12 +310,9 @@ class Matcher:
         node = self._node
         if type(token) is not int:
             token = _integer(token, "a token id")       # kernels are compiled for one type
-        try:
-            kind = self._kinds[token]
-        except IndexError:
-            raise self._bad_token(token) from None
-        if kind != 0 or token < 0:
-            return self._accept_special(token, kind)
+        kind = self._kind(token)
+        if kind != 0:
+            return kind == 2 and self._accept_end(token)
         if node[5]:
             return False
         r = self._advance(node, self.vocabulary.token_bytes(token))[0]
@@ -324,14 +321,21 @@ class Matcher:
         self._node = (r, token, node, node[3] + self._lengths[token], node[4] + 1, False)
         return True
 
-    def _accept_special(self, token: int, kind: int) -> bool:
-        node = self._node
+    def _kind(self, token: int) -> int:
+        """What an id stands for (0: bytes, 2: the end); raises for one outside the vocabulary."""
+        try:
+            kind = self._kinds[token]
+        except IndexError:
+            raise self._bad_token(token) from None
         if token < 0:
             raise self._bad_token(token)
-        if kind != 2 or node[5]:
-            return False
+        return kind
+
+    def _accept_end(self, token: int) -> bool:
+        """Take an end token, if the text may end here."""
         if not self.can_end():
             return False
+        node = self._node
         self._node = (node[0], token, node, node[3], node[4] + 1, True)
         return True
 

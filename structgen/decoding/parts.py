@@ -614,16 +614,10 @@ class PartsMatcher(Matcher):
 
         node = self._node
         token = _integer(token, "a token id")
-        try:
-            kind = self._kinds[token]
-        except IndexError:
-            raise self._bad_token(token) from None
-        if token < 0:
-            raise self._bad_token(token)
+        kind = self._kind(token)
         if node[5]:
             return False
-        if kind == 2 and self.can_end():
-            self._node = (node[0], token, node, node[3], node[4] + 1, True)
+        if kind == 2 and self._accept_end(token):
             return True
         if kind == 0:
             r = self._advance(node, self.vocabulary.token_bytes(token))[0]

@@ -15,6 +15,7 @@ from structgen.errors import LimitError, MatcherError, UnsatisfiableSchema, Unsu
 from structgen.frontends.json_schema import lower
 from structgen.grammar.ir import Options
 from tests.support.ir_validate import accepts
+from tests.support.verdicts import check
 
 NAMES = ["a", "b", "ab"]
 PARTS = [{"type": "integer"}, {"type": "string"}, {"const": 1}, True, {}, {"enum": [1, "x"]}, False,
@@ -77,21 +78,6 @@ def applied(s, rng, depth, kind, unevaluated):
     if rng.random() < 0.15:
         s[unevaluated] = rng.choice([False, False, {"type": "string"}, {"type": "integer"}, True])
     return s
-
-
-def check(schema, instances) -> bool:
-    """Compare the verdicts; False when the schema is refused."""
-    try:
-        grammar = lower(schema, Options(order="any"))
-    except UnsatisfiableSchema:
-        grammar = None
-    except (UnsupportedSchema, LimitError):
-        return False
-    judge = Draft202012Validator(schema)
-    for value in instances:
-        found = grammar is not None and accepts(grammar, grammar.root, value)
-        assert found == judge.is_valid(value), (json.dumps(schema), value)
-    return True
 
 
 @settings(max_examples=200)

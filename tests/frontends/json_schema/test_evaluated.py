@@ -14,6 +14,7 @@ from structgen.errors import LimitError, SchemaError, UnsatisfiableSchema, Unsup
 from structgen.frontends.json_schema import lower
 from structgen.grammar.ir import Options
 from tests.support.ir_validate import accepts
+from tests.support.verdicts import check
 
 NAMES = ["a", "b", "ab"]
 OPTIONS = Options(order="any")
@@ -85,21 +86,6 @@ def applied(draw, s, kind, depth):
 OBJECTS = [{n: v for n, v in zip(NAMES, row) if v is not None} | more
            for row in itertools.product([None, 1, "x"], repeat=3) for more in ({}, {"c": 1})]
 ARRAYS = [list(row) for n in range(4) for row in itertools.product([1, "x"], repeat=n)]
-
-
-def check(schema, instances) -> bool:
-    """Compare the verdicts; False when the schema is refused."""
-    try:
-        grammar = lower(schema, OPTIONS)
-    except UnsatisfiableSchema:
-        grammar = None
-    except (UnsupportedSchema, LimitError):
-        return False
-    judge = Draft202012Validator(schema)
-    for value in instances:
-        found = grammar is not None and accepts(grammar, grammar.root, value)
-        assert found == judge.is_valid(value), (json.dumps(schema), value)
-    return True
 
 
 @settings(max_examples=200)
