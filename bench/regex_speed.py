@@ -20,7 +20,6 @@ import benchdata
 import grammar_speed
 import numpy as np
 from grammar_speed import child, options, timed
-from peers import GlrMask, LLGuidance, XGrammar
 
 SHARE, FIRST_MS = 1 / 2, 10.0
 
@@ -67,10 +66,7 @@ class _Ours(grammar_speed._Ours):
         return self.sg.compile(self.sg.Regex(pattern, mode="ecma"), self.vocabulary)
 
 
-class _LL(LLGuidance):
-    def read(self, pattern):
-        return pattern
-
+class _LL(grammar_speed._LL):
     def compile(self, pattern):
         matcher = self.lib.LLMatcher(self.tok, self.lib.LLMatcher.grammar_from_regex(pattern), log_level=0)
         if matcher.is_error():
@@ -78,10 +74,7 @@ class _LL(LLGuidance):
         return matcher
 
 
-class _X(XGrammar):
-    def read(self, pattern):
-        return pattern
-
+class _X(grammar_speed._X):
     def compile(self, pattern):
         try:
             return self.compiler.compile_regex(pattern)
@@ -89,13 +82,9 @@ class _X(XGrammar):
             raise ValueError(str(error)) from None
 
 
-class _Glr(GlrMask):
-    def read(self, pattern):
-        return pattern
-
+class _Glr(grammar_speed._Glr):
     def compile(self, pattern):
-        text = "start: A\nA: /" + pattern.replace("/", r"\/") + "/\n"
-        return self.lib.Grammar.from_lark(text).compile(self.vocab, mask_strategy=self.strategy)
+        return super().compile("start: A\nA: /" + pattern.replace("/", r"\/") + "/\n")
 
 
 ENGINES = {"ours": _Ours, "llguidance": _LL, "glrmask": _Glr, "xgrammar": _X}
