@@ -162,6 +162,10 @@ class Matcher:
                 token = self._planned()
                 mask[token >> 5] |= np.uint32(1 << (token & 31))
 
+    def make_mask(self) -> None:
+        """Have the mask of the next token in the arena, for kernels that only look it up."""
+        self._run(fill, 0, 0)
+
     def _planned(self) -> int:
         """The next token of a completion that fitted at an earlier state (see :mod:`.closing`).
 

@@ -31,6 +31,8 @@ import numpy as np
 import torch
 from numba import njit
 
+from ..automata.jit import direct
+from ..automata.stack_layout import ld64, st64
 from ..errors import MatcherError, ModelError, StructgenError
 from .masking import ALL_MASKED, NOT_A_NUMBER, Bad, ScoreMasker, allocate_bitmask, mask_inplace_at
 from .rows import Batch
@@ -70,14 +72,22 @@ def _match(new, old, old_length, group_new, group_old):
     return best, length
 
 
-@njit(nogil=True, cache=True)
-def _extends(new, old, length):
-    """Do the first `length` columns of `new` equal those of `old`?"""
-    for r in range(new.shape[0]):
-        for n in range(length):
-            if new[r, n] != old[r, n]:
-                return False
-    return True
+@njit("int64(int64, int64, int64, int64, int64)", cache=True)
+def _extend(new, kept, rows, length, capacity):
+    """Whether the `rows` token rows at address `new` (int64, `length` columns) are those at `kept` and a token more.
+
+    If so, that token is written behind each kept row; these are `capacity` apart.
+    """
+    for r in range(rows):
+        for n in range(length - 1):
+            if ld64(new, r * length + n) != ld64(kept, r * capacity + n):
+                return 0
+    for r in range(rows):
+        st64(kept, r * capacity + length - 1, ld64(new, r * length + length - 1))
+    return 1
+
+
+_extend = direct(_extend)
 
 
 class _Row:
@@ -220,6 +230,7 @@ class LogitsProcessor:
         """Forget the rows: the next call is made on prompts.  Rarely needed."""
         self._rows: list[_Row] = []
         self._ids: Optional[np.ndarray] = None      # (batch, capacity); columns < _length hold
+        self._kept = 0                              # its address
         self._length = 0
         self._prompt = -1
         self._plan: Optional[_Plan] = None
@@ -249,38 +260,43 @@ class LogitsProcessor:
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """Mask `scores` ``(batch, V)`` for the prefixes `input_ids` ``(batch, length)``."""
-        if scores.dim() != 2 or input_ids.dim() != 2:
+        shape, given = scores.shape, input_ids.shape
+        if len(shape) != 2 or len(given) != 2:
             raise ModelError(
                 f"scores of shape {tuple(scores.shape)} with input_ids of shape "
                 f"{tuple(input_ids.shape)}: this processor masks one next token a row",
                 hint="block-diffusion models score a canvas of tokens at once, which needs a "
                      "canvas constraint" if scores.dim() == 3 else None)
-        if scores.shape[0] != input_ids.shape[0]:
-            raise ModelError(f"{input_ids.shape[0]} rows of input_ids but {scores.shape[0]} of scores")
-        ids = (input_ids if input_ids.device.type == "cpu" else input_ids.cpu()).contiguous().numpy()
-        self._sync(ids)
+        batch, length = given
+        if shape[0] != batch:
+            raise ModelError(f"{batch} rows of input_ids but {shape[0]} of scores")
+        self._sync(input_ids, batch, length)
         return self._mask(scores)
 
     # -- following the prefix -------------------------------------------------------------
 
-    def _sync(self, ids: np.ndarray) -> None:
-        """Bring the rows to the prefixes `ids`."""
-        batch, length = ids.shape
-        old = self._length
-        if self._ids is not None and len(self._rows) == batch and length == old + 1 \
-                and _extends(ids, self._ids, old):
-            self._step(ids)
-            return
-        self._resync(ids)
+    def _sync(self, input_ids: torch.Tensor, batch: int, length: int) -> None:
+        """Bring the rows to the prefixes `input_ids`."""
+        if not (input_ids.is_cpu and input_ids.dtype is torch.int64 and input_ids.is_contiguous()):
+            input_ids = input_ids.to("cpu", torch.int64).contiguous()
+        kept = self._ids
+        if kept is not None and kept.shape[0] == batch and self._length == length - 1:
+            if length > kept.shape[1]:
+                self._ids = np.empty((batch, 2 * length + 64), dtype=np.int64)
+                self._ids[:, :length - 1] = kept[:, :length - 1]
+                self._kept = self._ids.ctypes.data
+            if _extend(input_ids.data_ptr(), self._kept, batch, length, self._ids.shape[1]):
+                self._step(length)
+                return
+        self._resync(input_ids.numpy())
 
-    def _step(self, ids: np.ndarray) -> None:
-        """The usual call: every row has a token more."""
+    def _step(self, length: int) -> None:
+        """The usual call: every row has a token more, which stands behind the kept ones."""
         plan = self._plan or self._planned()
-        tokens = ids[:, -1].tolist()
         try:
-            refused = self._take(plan, tokens)
+            refused = self._take(plan, self._ids[:, length - 1].tolist())
             if refused:
-                self._check_dead(self._rows, refused, ids)
+                self._check_dead(self._rows, refused, self._ids[:, :length])
         except Exception:                   # a failed call changes nothing
             self._plan = None
             for row in self._rows:
@@ -289,28 +305,22 @@ class LogitsProcessor:
         except BaseException:               # interrupted, nobody knows where
             self.reset()
             raise
-        if ids.shape[1] > self._ids.shape[1]:
-            wider = np.empty((ids.shape[0], 2 * ids.shape[1] + 64), dtype=np.int64)
-            wider[:, :self._length] = self._ids[:, :self._length]
-            self._ids = wider
-        self._ids[:, self._length] = ids[:, -1]
-        self._length += 1
+        self._length = length
 
     def _take(self, plan: "_Plan", tokens: list[int]) -> list[int]:
         """Move every row that is not closed by its token; the rows that refuse theirs."""
         for row in plan.free:
             row.count += 1
-        left: Sequence[int] = range(len(plan.live))
-        if len(plan.live) > 1:
-            left = plan.batch.step([tokens[r] for r in plan.live])
-            one_by_one = set(left)
-            for i, r in enumerate(plan.live):
-                if i not in one_by_one:
-                    self._rows[r].count += 1
+        rows, live = self._rows, plan.live
+        left = plan.batch.step(tokens if len(live) == len(rows) else [tokens[r] for r in live])
+        stay = set(left) if left else ()
+        for i, r in enumerate(live):
+            if i not in stay:
+                rows[r].count += 1
         refused = []
         for i in left:
-            r = plan.live[i]
-            row = self._rows[r]
+            r = live[i]
+            row = rows[r]
             if not row.advance((tokens[r],), self._eos):
                 refused.append(r)
             plan.batch.moved(i)
@@ -393,6 +403,7 @@ class LogitsProcessor:
         batch, length = ids.shape
         self._ids = np.empty((batch, length + 64), dtype=np.int64)
         self._ids[:, :length] = ids
+        self._kept = self._ids.ctypes.data
         self._length = length
         self._prompt = prompt
         self._groups = groups
@@ -417,17 +428,17 @@ class LogitsProcessor:
 
     def _mask(self, scores: torch.Tensor) -> torch.Tensor:
         plan = self._plan or self._planned()
-        addresses = plan.batch.masks()
+        addresses, where = plan.batch.masks(), plan.batch.where
         if len(plan.live) < len(plan.addresses):
             plan.addresses[plan.live] = addresses
-            addresses = plan.addresses
+            addresses, where = plan.addresses, 0
         before = None
         if self.track_mass:
             before = torch.logsumexp(scores.double(), dim=1)
         if self.inplace:
             out, bad = scores, mask_inplace_at(scores, addresses, self._size)
         else:
-            out, bad = self._masker.at(scores, addresses, self._size)
+            out, bad = self._masker.at(scores, addresses, self._size, where)
         if bad:
             self._complain(bad, out)
         if before is not None:

@@ -11,10 +11,12 @@ through rows of a bitmask.
 
 from __future__ import annotations
 
+import struct
 from typing import Sequence
 
 import numpy as np
 
+from ..automata.jit import direct
 from ..tokens.mask_kernels import step_batch
 from .matcher import Matcher, fill_batch
 
@@ -53,11 +55,20 @@ class Batch:
         n = len(matchers)
         self._matchers = list(matchers)
         self._bitmask = bitmask
+        if not step_batch.overloads:
+            step_batch.compile("int64(int64, int64)")
+        self._kernel = direct(step_batch)
         self._own = [type(m) is Matcher and m._simple for m in matchers]
         # see the kernel `step_batch`
         self._table = np.zeros((4, max(n, 1)), np.int64)
         self._address, self._n = self._table.ctypes.data, n
+        #: where `masks` are
+        self.where = self._address + 24 * n
+        # a few numbers go to and fro at every step, which numpy takes longer for
+        self._numbers, self._bytes = struct.Struct(f"={n}q"), memoryview(self._table).cast("B")
+        self._stay = [-1] * n
         self._missing = n               # masks without an address
+        self._asked = False             # has the kernel been asked for them?
         self._known = [0] * n           # the block of each matcher's arena
         self._blocks, self._states, self._tokens, self._rows = self._table
         for i in range(n):
@@ -67,7 +78,7 @@ class Batch:
     def _place(self, i: int) -> bool:
         """Read entry i from its matcher; whether it is in another arena now."""
         m = self._matchers[i]
-        self._rows[i], self._missing = 0, self._n
+        self._rows[i], self._missing, self._asked = 0, self._n, False
         if not self._own[i]:
             return False
         moved = m._address != self._known[i]
@@ -80,14 +91,17 @@ class Batch:
         arenas = {id(m._arena): m._arena for m, own in zip(self._matchers, self._own) if own}
         self._locks = [arenas[k].lock for k in sorted(arenas)]
 
-    def _run(self) -> None:
+    def _run(self, tokens: Sequence[int]) -> None:
+        """The kernel, with a token for each matcher; -1 moves none."""
+        self._numbers.pack_into(self._bytes, 16 * self._n, *tokens)
         for lock in self._locks:
             lock.acquire()
         try:
-            self._missing = step_batch(self._address, self._n)
+            self._missing = self._kernel(self._address, self._n)
         finally:
             for lock in reversed(self._locks):
                 lock.release()
+        self._asked = True
 
     def moved(self, i: int) -> None:
         """Matcher i was moved, or may have been."""
@@ -103,31 +117,38 @@ class Batch:
             The matchers that have not moved, because they refuse their token or
             only ``try_accept`` knows; :meth:`moved` is due for each.
         """
-        asked = []
-        for m, own, token in zip(self._matchers, self._own, tokens):
-            # special tokens, and ids that no vocabulary has, are not text
-            asked.append(token if own and 0 <= token < len(m._kinds) and m._kinds[token] == 0 else -1)
-        self._tokens[:self._n] = asked
-        self._run()
+        self._run(tokens)
         left = []
-        after = zip(asked, self._tokens.tolist(), self._states.tolist())
-        for i, (m, (token, done, state)) in enumerate(zip(self._matchers, after)):
-            if token < 0 or done < 0:
+        read, data = self._numbers.unpack_from, self._bytes
+        states, done = read(data, 8 * self._n), read(data, 16 * self._n)
+        for i, (m, state, token) in enumerate(zip(self._matchers, states, done)):
+            if token < 0:
                 left.append(i)
-                continue
-            node = m._node
-            m._node = (state, token, node, node[3] + m._lengths[token], node[4] + 1, False)
+            else:
+                node = m._node
+                m._node = (state, token, node, node[3] + m._lengths[token], node[4] + 1, False)
         return left
 
     def masks(self) -> np.ndarray:
         """Where the mask of each matcher lies: addresses (int64), good until the next step."""
+        if self._missing and not self._asked:
+            self._run(self._stay)
         if self._missing:
-            self._tokens.fill(-1)
-            self._run()
-            if self._missing:
-                for i in np.flatnonzero(self._rows[:self._n] == 0).tolist():
-                    self._matchers[i].fill_bitmask(self._bitmask, i)
-                    self.moved(i)           # perhaps to another arena
-                    self._rows[i] = self._bitmask.ctypes.data + i * self._bitmask.strides[0]
-                self._missing = 0
+            self._make()
         return self._rows[:self._n]
+
+    def _make(self) -> None:
+        """The masks that the kernel has left."""
+        lacking = np.flatnonzero(self._rows[:self._n] == 0).tolist()
+        own = [i for i in lacking if self._blocks[i]]
+        for i in own:
+            self._matchers[i].make_mask()
+            self.moved(i)               # perhaps to another arena
+        if own:
+            self._run(self._stay)
+        for i in lacking:
+            if self._rows[i] == 0:
+                self._matchers[i].fill_bitmask(self._bitmask, i)
+                self.moved(i)
+                self._rows[i] = self._bitmask.ctypes.data + i * self._bitmask.strides[0]
+        self._missing = 0

@@ -548,9 +548,9 @@ def step_batch(table, n):
     At address `table` stand four int64[n]: the block of each entry's arena (0
     leaves an entry out), states, tokens (negative: stay), and row addresses
     (an entry that stays keeps one that is not 0).  States that moved are
-    written back.  A token that cannot be taken here is replaced by the code of
-    `begin_advance`, a row that cannot be made has address 0.  Returns the
-    number of entries without a row.
+    written back.  A token that cannot be taken here, or is no ordinary one, is
+    replaced by a negative number, a row that cannot be made has address 0.
+    Returns the number of entries without a row.
     """
     states, tokens, rows = table + 8 * n, table + 16 * n, table + 24 * n
     missing = 0
@@ -561,9 +561,13 @@ def step_batch(table, n):
         st64(rows, i, 0)
         missing += 1
         if e == 0:
+            st64(tokens, i, NEED_PY)
             continue
         if token >= 0:
-            state = begin_advance(e, state, token)
+            if token >= ld64(e, N_TOKENS) or ld8(ld64(e, KIND), token) != 0:
+                state = NEED_PY
+            else:
+                state = begin_advance(e, state, token)
             if state < 0:
                 st64(tokens, i, state)
                 continue
