@@ -24,6 +24,7 @@ JSON = [f"automata/stack_{part}.py" for part in ("layout", "objects", "contexts"
 DEPENDENTS = {
     **{name: LEXER + JSON[:i] for i, name in enumerate(JSON) if i},
     **{name: ["automata/lexer_kernels.py", *CFG[:i]] for i, name in enumerate(CFG)},
+    "diffusion/byte_dfa_kernels.py": LEXER + JSON,
 }
 _LINE = re.compile(r'^DEPENDS_ON = ".*"$', re.M)
 

@@ -1,11 +1,11 @@
 """The constraint as a plain byte automaton, where it is one.
 
-Explored once over single bytes through the constraint's own matcher, whose
-positions are hash-consed, then minimised (Hopcroft 1971, by rounds of signature
-refinement).  Every state can finish: the matcher has no dead ends.
+Explored once over single bytes through the constraint's own stack machine, whose
+states are hash-consed, then minimised by rounds of refinement (Moore 1956).  Every
+state can finish: the machine has no dead ends.
 
-Costs: about 50 microseconds a state of the unminimised automaton, and half as
-much again to minimise.  Constraints
+Costs: about 10 microseconds a state of the unminimised automaton, five times that
+where a step depends on the text before it (undeclared keys, unique items).  Constraints
 that are not regular (recursive schemas, grammars) never end, so the search is
 bounded by states, which is deterministic.
 """
@@ -14,15 +14,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
+from ..automata.stack_layout import NEED, NEED_ITEM, NEED_PY, NEED_XTEXT
 from ..errors import LimitError, StructgenError
+from . import byte_dfa_kernels as bk
 
 __all__ = ["ByteDfa", "byte_dfa", "MAX_STATES"]
 
 MAX_STATES = 20_000
+_EVERY_BYTE = np.arange(256, dtype=np.uint8)
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,32 @@ def byte_dfa(compiled: Any, max_states: int = MAX_STATES) -> ByteDfa:
     from ..decoding.compiled import Compiled
 
     own = Compiled(compiled.grammar, _byte_vocabulary(), source=compiled.source)
-    start = own.matcher()
-    if not hasattr(start, "state"):
+    if not hasattr(own.matcher(), "state"):
         raise StructgenError("canvases need a regular constraint; this is a context-free grammar",
                              hint="schemas without recursion, regular expressions and choices are regular")
+    return _minimal(*(_explored(own.arena(), max_states) or _by_matchers(own, max_states)))
+
+
+def _explored(arena: Any, max_states: int) -> Optional[tuple[np.ndarray, np.ndarray]]:
+    """Rows and accepting states of all states of a stack machine; None if a step depends on the text before it."""
+    states, at = np.empty(max_states, np.int64), np.zeros(3, np.int64)
+    step, accepting = np.empty((max_states, 256), np.int32), np.empty(max_states, np.uint8)
+    size = 1 << max(6, (2 * max_states).bit_length())
+    keys, values = np.full(size, -1, np.int64), np.empty(size, np.int32)
+    states[0] = arena.start
+    with arena.lock:
+        while code := bk.explore(arena.address, _EVERY_BYTE.ctypes.data, at, states, step, accepting, keys, values):
+            if code == bk.TOO_MANY:
+                raise _too_many(max_states)
+            if code == NEED_PY and arena.block[NEED] in (NEED_XTEXT, NEED_ITEM):
+                return None
+            arena.serve(code)
+    return step[:at[2]], accepting[:at[2]].astype(bool)
+
+
+def _by_matchers(own: Any, max_states: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same through matchers, which know their text."""
+    start = own.matcher()
     index = {start.state: 0}
     matchers = [start]
     rows: list[np.ndarray] = []
@@ -80,11 +105,7 @@ def byte_dfa(compiled: Any, max_states: int = MAX_STATES) -> ByteDfa:
         for b, key in m.byte_steps():
             if key not in index:
                 if len(matchers) == max_states:
-                    raise LimitError(
-                        f"more than {max_states:,} states: the constraint is recursive or too large for a canvas",
-                        place="states of the byte automaton", limit=max_states,
-                        hint="schemas without recursion, with extra='closed', whitespace='compact' and order='schema' "
-                             "are the smallest")
+                    raise _too_many(max_states)
                 index[key] = len(matchers)
                 step = m.fork()
                 step.accept(b)
@@ -92,43 +113,22 @@ def byte_dfa(compiled: Any, max_states: int = MAX_STATES) -> ByteDfa:
             row[b] = index[key]
         rows.append(row)
         accepting.append(m.can_end())
-    return _minimal(np.stack(rows), np.array(accepting))
+    return np.stack(rows), np.array(accepting)
+
+
+def _too_many(max_states: int) -> LimitError:
+    return LimitError(f"more than {max_states:,} states: the constraint is recursive or too large for a canvas",
+                      place="states of the byte automaton", limit=max_states,
+                      hint="schemas without recursion, with extra='closed', whitespace='compact' and order='schema' "
+                           "are the smallest")
 
 
 def _minimal(step: np.ndarray, accepting: np.ndarray) -> ByteDfa:
     """Merge states that no text tells apart."""
-    letters = np.unique(step, axis=1)       # bytes that lead alike from everywhere are one letter
-    rng = np.random.default_rng(20_251_121)
-    sure = False
-    while not sure:
-        classes, count = _classes(letters, accepting, rng)
-        first = np.full(count, len(classes), np.int64)
-        np.minimum.at(first, classes, np.arange(len(classes)))
-        # sums that are equal by chance would show here
-        after = np.where(letters >= 0, classes[letters], -1)
-        sure = bool((after == after[first[classes]]).all() and (accepting == accepting[first[classes]]).all())
-    # number states in order of first appearance, the start first
-    order = np.argsort(first)
-    rank = np.empty(count, np.int64)
-    rank[order] = np.arange(count)
-    merged = np.where(step[first[order]] >= 0, rank[classes[step[first[order]]]], -1).astype(np.int32)
-    return ByteDfa(merged, accepting[first[order]])
-
-
-def _classes(letters: np.ndarray, accepting: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, int]:
-    """The coarsest stable partition: signatures are 64-bit sums over letters, refined until nothing splits."""
-    weights = rng.integers(1, 1 << 63, letters.shape[1] + 1, np.uint64) | np.uint64(1)
-    classes, count = accepting.astype(np.int64), len(np.unique(accepting))
-    while True:
-        labels = rng.integers(1, 1 << 63, count + 2, np.uint64)
-        labels ^= labels >> np.uint64(31)
-        with np.errstate(over="ignore"):
-            # label -1, the last, is for "nowhere"
-            after = labels[np.where(letters >= 0, classes[letters], -1)]
-            signature = after @ weights[1:] + labels[classes] * weights[0]
-        _, classes = np.unique(signature, return_inverse=True)
-        classes = classes.reshape(-1)
-        found = int(classes.max()) + 1
-        if found == count:
-            return classes, count
-        count = found
+    first, letter, classes = np.empty(256, np.int64), np.empty(256, np.int64), np.empty(len(step), np.int64)
+    count = bk.letters_of(step, first, letter)
+    found = bk.refine(step, first, count, accepting, classes)
+    _, some = np.unique(classes, return_index=True)
+    merged = np.where(step[some] >= 0, classes[step[some]], -1).astype(np.int32)
+    assert len(some) == found
+    return ByteDfa(merged, accepting[some])

@@ -114,8 +114,10 @@ class TokenAutomaton:
         live = np.zeros(count, bool)
         live[token] = True
         where = np.flatnonzero(live)
-        _, representative, inverse = np.unique(sums[where], axis=0, return_index=True, return_inverse=True)
-        inverse = inverse.reshape(-1)
+        _, representative, inverse = np.unique(sums[where, 0], return_index=True, return_inverse=True)
+        if (sums[where, 1] != sums[where[representative], 1][inverse]).any():      # equal by chance
+            _, representative, inverse = np.unique(sums[where], axis=0, return_index=True, return_inverse=True)
+            inverse = inverse.reshape(-1)
         kinds = len(representative)
         self.class_of = np.full(self.vocabulary.size, -1, np.int32)
         self.class_of[ids[where]] = inverse
@@ -139,20 +141,20 @@ class TokenAutomaton:
         klass, state = np.nonzero(self.table[:-1] >= 0)
         self.class_source, self.class_target = state.astype(np.int32), self.table[klass, state]
         self.class_first = np.searchsorted(klass, np.arange(self.classes + 1)).astype(np.int32)
-        order = np.lexsort((klass, state))
+        order = np.argsort(state, kind="stable")
         self.klass = klass[order].astype(np.int32)
         self.target = self.table[klass[order], state[order]]
         self.first = np.searchsorted(state[order], np.arange(self.size + 1)).astype(np.int32)
-        pairs = np.unique(np.stack([state, self.table[klass, state]], axis=1), axis=0)
-        self.pair_target = np.ascontiguousarray(pairs[:, 1], np.int32)
-        by_pair = np.lexsort((klass, self.table[klass, state], state))
+        edge_pair = state.astype(np.int64) * self.size + self.class_target
+        by_pair = np.argsort(edge_pair, kind="stable")          # edges lie by class already
         self.pair_class = klass[by_pair].astype(np.int32)
-        new = np.append(True, (np.diff(state[by_pair]) != 0) | (np.diff(self.table[klass, state][by_pair]) != 0))
-        self.pair_begin = np.append(np.flatnonzero(new), len(by_pair)).astype(np.int32)
-        self.pair_first = np.searchsorted(pairs[:, 0], np.arange(self.size + 1)).astype(np.int32)
-        back = pairs[np.argsort(pairs[:, 1], kind="stable")]
-        self.before_source = np.ascontiguousarray(back[:, 0], np.int32)
-        self.before_first = np.searchsorted(back[:, 1], np.arange(self.size + 1)).astype(np.int32)
+        new = np.flatnonzero(np.diff(edge_pair[by_pair], prepend=-1))
+        self.pair_begin = np.append(new, len(by_pair)).astype(np.int32)
+        pair_source, self.pair_target = (x.astype(np.int32) for x in divmod(edge_pair[by_pair[new]], self.size))
+        self.pair_first = np.searchsorted(pair_source, np.arange(self.size + 1)).astype(np.int32)
+        back = np.argsort(self.pair_target, kind="stable")
+        self.before_source = pair_source[back]
+        self.before_first = np.searchsorted(self.pair_target[back], np.arange(self.size + 1)).astype(np.int32)
         self.order = np.argsort(self.class_of, kind="stable").astype(np.int32)
         known = self.class_of[self.order]
         self.order = self.order[known >= 0]
