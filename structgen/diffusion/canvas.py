@@ -117,6 +117,8 @@ class Canvas:
         self.remaining, self.padding = remaining, padding
         # with slots to come the text may go on: an end token needs one of them
         self._last = (a.dist < remaining) | (np.arange(a.size) == a.end) if remaining else a.accepting.copy()
+        # masked slots with nothing fixed behind them in which a text can be finished, by state
+        self._needs = np.where(self._last, 0, a.dist - max(0, remaining - 1))
         needed = int(a.dist[0])
         if needed > length + max(0, remaining - 1):
             raise BudgetError(f"the shortest valid text has {needed} tokens, the canvas {length} slots"
@@ -127,6 +129,7 @@ class Canvas:
         self._forward, self._backward = (np.zeros((length + 1, (a.size + 7) // 8 * 8), np.uint8) for _ in range(2))
         self._forward[0, 0] = 1
         self._backward[length, :a.size] = self._last
+        self._end = 0                   # behind the last fixed slot
         self._known = 0                 # layers 0 .. _known of _forward follow from those before, but at dirty slots
         self._sure = length             # layers _sure .. L of _backward likewise
         self._low, self._high = 0, length       # layers 0 .. _low and _high .. L are up to date
@@ -165,6 +168,11 @@ class Canvas:
             self._fixed[slot] = c
             self._dirty_forward[slot] = self._dirty_backward[slot] = 1
             self._low, self._high = min(self._low, slot), max(self._high, slot + 1)
+            if c != -1:
+                self._end = max(self._end, slot + 1)
+            elif self._end == slot + 1:
+                written = np.flatnonzero(self._fixed != -1)
+                self._end = int(written[-1]) + 1 if len(written) else 0
 
     def set_all(self, tokens: Sequence[Optional[int]]) -> None:
         """Fix or mask every slot."""
@@ -224,6 +232,11 @@ class Canvas:
 
     def feasible(self) -> bool:
         """Can the masked slots be filled so that the text is valid?"""
+        end = self._end
+        if self._high > end:        # what can end well is not known where all is masked: there, lengths decide
+            self._reach(end, self.length)
+            states = self._forward[end, :len(self._needs)].view(bool)
+            return bool((self._needs[states] <= self.length - end).any())
         meet = self._low
         self._reach(meet, meet)
         return bool((self._forward[meet] & self._backward[meet]).any())

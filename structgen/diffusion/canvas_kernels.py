@@ -89,29 +89,39 @@ def _same(left, right):
 
 
 @njit(nogil=True, cache=True)
-def _image(here, after, c, succ_first, succ, pred_first, pred, table):
-    """What a slot makes of the states `here`, into `after`; `c` is its class, -1 if it is masked."""
+def _masked(words, here, i, held, counts, after_words, after, succ_first, succ, pred_first, pred):
+    """What a masked slot makes of the states of layer i, `here`, into `after`.
+
+    ``counts[t]`` is how many predecessors of state t are in layer `held` (-1: in none; nothing
+    is counted yet).  Layers of a run of masked slots differ by few states, so counts are carried along.
+    Returns the layer they are of now.
+    """
     n = succ_first.shape[0] - 1
-    count = 0
+    size = 0
     for s in range(n):
-        after[s] = 0
-        count += here[s]
-    if c >= 0:
-        for s in range(n):
-            if here[s] and table[c, s] >= 0:
-                after[table[c, s]] = 1
-    elif c == -1:
-        if 4 * count < n:
-            for s in range(n):
-                if here[s]:
+        size += here[s]
+    if 4 * size >= n and held < 0:      # most states are there: the first predecessor will do
+        after_words[:] = 0
+        for t in range(n):
+            for e in range(pred_first[t], pred_first[t + 1]):
+                if here[pred[e]]:
+                    after[t] = 1
+                    break
+        return -1
+    anew = held < 0 or (4 * size < n and abs(held - i) > 1)
+    if anew:
+        counts[:] = 0
+    for w in range(words.shape[1]):
+        differ = words[i, w] if anew else words[i, w] ^ words[held, w]
+        if differ != 0:
+            for s in range(8 * w, min(8 * w + 8, n)):
+                if (differ >> np.uint64(8 * (s - 8 * w))) & np.uint64(1):
+                    more = 1 if here[s] else -1
                     for e in range(succ_first[s], succ_first[s + 1]):
-                        after[succ[e]] = 1
-        else:               # most states are there: the first predecessor will do
-            for t in range(n):
-                for e in range(pred_first[t], pred_first[t + 1]):
-                    if here[pred[e]]:
-                        after[t] = 1
-                        break
+                        counts[succ[e]] += more
+    for t in range(n):
+        after[t] = counts[t] > 0
+    return i
 
 
 @njit(nogil=True, cache=True)
@@ -123,20 +133,32 @@ def reach_forward(layers, words, still, low, high, known, dirty, fixed, succ_fir
     is 0; what follows from an unchanged layer is left as it is.  `words` is `layers`
     seen as uint64; ``still[i]``: layer i + 1 is layer i.
     """
+    n = succ_first.shape[0] - 1
     fresh = np.zeros(layers.shape[1], np.uint8)
     fresh_words = fresh.view(np.uint64)
+    counts, held = np.zeros(n, np.int32), -1
     moved = False
     for i in range(low, high):
         if i < known and not moved and not dirty[i]:
             continue
         dirty[i] = 0
-        if i > 0 and fixed[i] == -1 and fixed[i - 1] == -1 and still[i - 1]:
+        c = fixed[i]
+        if i > 0 and c == -1 and fixed[i - 1] == -1 and still[i - 1]:
             moved = i >= known or not _same(words[i], words[i + 1])
             if moved:
                 words[i + 1] = words[i]
             still[i] = 1
             continue
-        _image(layers[i], fresh, fixed[i], succ_first, succ, pred_first, pred, table)
+        if c == -1:
+            held = _masked(words, layers[i], i, held, counts, fresh_words, fresh, succ_first, succ, pred_first, pred)
+        else:
+            fresh_words[:] = 0
+            if c >= 0:
+                for w in range(words.shape[1]):
+                    if words[i, w] != 0:
+                        for s in range(8 * w, min(8 * w + 8, n)):
+                            if layers[i, s] and table[c, s] >= 0:
+                                fresh[table[c, s]] = 1
         moved = i >= known or not _same(fresh_words, words[i + 1])
         if moved:
             words[i + 1] = fresh_words
@@ -151,6 +173,7 @@ def reach_backward(layers, words, still, low, high, known, dirty, fixed, succ_fi
     n = succ_first.shape[0] - 1
     fresh = np.zeros(layers.shape[1], np.uint8)
     fresh_words = fresh.view(np.uint64)
+    counts, held = np.zeros(n, np.int32), -1
     moved = False
     for i in range(high - 1, low - 1, -1):
         if i >= known and not moved and not dirty[i]:
@@ -163,11 +186,14 @@ def reach_backward(layers, words, still, low, high, known, dirty, fixed, succ_fi
                 words[i] = words[i + 1]
             still[i] = 1
             continue
-        if c >= 0:
+        if c == -1:
+            held = _masked(words, layers[i + 1], i + 1, held, counts, fresh_words, fresh, pred_first, pred, succ_first,
+                           succ)
+        elif c >= 0:
             for s in range(n):
                 fresh[s] = 1 if table[c, s] >= 0 and layers[i + 1, table[c, s]] else 0
         else:
-            _image(layers[i + 1], fresh, c, pred_first, pred, succ_first, succ, table)
+            fresh_words[:] = 0
         moved = i < known or not _same(fresh_words, words[i])
         if moved:
             words[i] = fresh_words
