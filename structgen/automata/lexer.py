@@ -16,7 +16,7 @@ products, 0.1 us a word for large enums.
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Sequence
+from typing import Callable, Iterator, Optional, Sequence
 
 import numpy as np
 
@@ -353,6 +353,19 @@ class Lexer:
         if q < LX_BASE:
             return -1 if q < 0 else int(static_table[q, b])
         return self.call(K.O_STEP, q, b)
+
+    def successors(self, q: int) -> Iterator[tuple[int, int]]:
+        """Live next states, each with the number of bytes of one class that lead there; a state may come again."""
+        if LX_BASE <= q < K.AL_BASE:
+            first = int(self.table("S")[8 * (q - LX_BASE) + K.S_JMAP])
+            _, bytes_, counts = np.unique(self.table("C")[first:first + 256], return_index=True, return_counts=True)
+            asked = zip(bytes_.tolist(), counts.tolist())
+        else:
+            asked = ((b, 1) for b in range(256))
+        for b, n in asked:
+            t = self.step(q, b)
+            if t >= 0:
+                yield t, n
 
     def run(self, q: int, data: bytes) -> int:
         """The state after all of `data`, or LX_DEAD."""

@@ -24,7 +24,7 @@ from ...grammar.ir import Extra, ObjectAlt, Ways
 from ...grammar.strings import Literals, StrLang, intersect, literal_lang
 from .forms import ANY, NONE, Clause, Layer, ObjForm, Some
 from .objects import MAX_FINITE_KEYS, key_language, object_alt
-from .strlang import contains, count_words, words
+from .strlang import conj_nonempty, contains, count_words, words
 
 if TYPE_CHECKING:
     from .grammar import SchemaGrammar
@@ -116,7 +116,7 @@ def _cells(base: ObjectAlt, langs) -> "list[_Cell] | set[str]":
     parts: list[tuple] = [()]
     for atom in atoms:
         parts = [conj for part in parts for conj in (part + ((atom, True),), part + ((atom, False),))
-                 if count_words((conj,)) != 0]
+                 if conj_nonempty(conj)]
         if len(parts) > MAX_CELLS:
             raise LimitError(f"patterns of property names divide the names into more than {MAX_CELLS} classes",
                              place="patternProperties", limit=MAX_CELLS)

@@ -295,31 +295,28 @@ def count_words(lang: StrLang) -> Optional[int]:
     if start < 0:
         return 0
     counts: dict[int, int] = {}
-    path: dict[int, Iterator[int]] = {start: iter(_next_states(lexer, start))}
+    path: dict[int, Iterator[tuple[int, int]]] = {start: lexer.successors(start)}
+    came: dict[int, int] = {}           # by how many bytes the path goes on to a state
     totals = {start: int(lexer.label(start) >= 0)}
     while path:
         q = next(reversed(path))
-        for t in path[q]:
+        for t, n in path[q]:
             if t in path:
                 return None          # a cycle of live states
             if t in counts:
-                totals[q] += counts[t]
+                totals[q] += n * counts[t]
                 continue
             if len(totals) > _COUNT_STATES:
                 return None
-            path[t] = iter(_next_states(lexer, t))
+            path[t], came[t] = lexer.successors(t), n
             totals[t] = int(lexer.label(t) >= 0)
             break
         else:
             del path[q]
             counts[q] = totals[q]
             if path:
-                totals[next(reversed(path))] += counts[q]
+                totals[next(reversed(path))] += came[q] * counts[q]
     return counts[start] if counts[start] <= MANY_WORDS else None
-
-
-def _next_states(lexer, q: int) -> list[int]:
-    return [t for t in (lexer.step(q, b) for b in range(256)) if t >= 0]
 
 
 @lru_cache(maxsize=1024)
