@@ -109,6 +109,7 @@ class CfgArena:
         size = _POOLS[cl.CUTSET][3]
         self._hold(cl.MAY, np.zeros(size * program.first_words, _I64))
         self._hold(cl.ROWS, np.zeros(16, _I64))
+        self._hold(cl.SEEN_ROWS, np.zeros(2 * cl.SEEN, _I64))
         self.block[cl.N_CTX] = 2
         self._hold(cl.S_EVENTS, np.zeros(cl.MOST_EVENTS, _I64))
         self._held[cl.PIECE][cl.P_ROW] = -1
@@ -132,6 +133,7 @@ class CfgArena:
 
         Every lexeme state is met over the LR states that its terminal is shifted
         into; those of ignored terminals, and the places between lexemes, over all.
+        The inside of a keyword is left out: tokens seldom end there.
         """
         p = self.program
         if not p.safe or len(p.first_at) > 1:
@@ -149,15 +151,17 @@ class CfgArena:
                 job[:, 2], job[:, 3] = first[below], first[below + 1]
             jobs.append(job)
 
-        for x in range(p.nx):
+        most = getattr(p, "prepared", MAX_PREPARED)
+        for x in range(p.nx if most == MAX_PREPARED else 0):
             start = int(p.start[x])
             if start < 0:
                 continue
             states = p.states_of(start)
             # white space may stand everywhere; comments are rare, only what they share is made
             below = entered[x] if x < p.nt else everywhere if len(states) <= 3 else everywhere[:1]
+            spelled = p.spells_one(start)
             for q in states[:MAX_PREPARED_STATES]:
-                if not p.final[q]:
+                if not (p.final[q] or spelled and not p.end[q]):
                     add(q, below, x < p.nt)
                     if p.shadow[q]:
                         add(self.op(ck.O_PAIR, 0, int(p.shadow[q])), below, x < p.nt)
@@ -165,7 +169,7 @@ class CfgArena:
         table = np.concatenate(jobs)
         table[:, 2:] += 2 + table.size
         out = np.concatenate([np.array([0, len(table)], _I64), table.reshape(-1), sources])
-        self.op(ck.O_PREPARE, int(out.ctypes.data), getattr(p, "prepared", MAX_PREPARED), MAX_PREPARED_OPEN)
+        self.op(ck.O_PREPARE, int(out.ctypes.data), most, MAX_PREPARED_OPEN)
 
     def _hold(self, slot: int, array: np.ndarray) -> np.ndarray:
         self._held[slot] = array
@@ -363,10 +367,10 @@ class CfgArena:
         """May the text (or, before a special token, a part of it) end with the shadows `d`?"""
         return all(self.program.dend[x] for x in self.shadows(d))
 
-    def thread_steps(self, thread: int, k: int) -> list[int]:
-        """The threads after a byte of class `k`."""
-        n = self.op(ck.O_STEP, thread, k)
-        return self._held[cl.BUF_A][:n].tolist()
+    def steps(self, thread: int) -> list[list[int]]:
+        """The threads after any one byte, each behind the class of the byte, by class."""
+        n = self.op(ck.O_STEP, thread)
+        return self._held[cl.WALK][:2 * n].reshape(-1, 2).tolist()
 
     def _answer_live(self, lex: int, context: int) -> None:
         """Decide whether a thread can be completed, and note it."""

@@ -18,15 +18,16 @@ from .cfg_layout import (
     G_DEPTH, KIND, LOCALS, LOCAL_W, LOW, L_NEXT, M_ADV, NCLS, N_LOCALS, N_PIECE, N_SPECIAL, N_TOKENS, OFFSETS,
     PIECE, PIECE_W, P_CUTS, ROWS, R_AT, R_N, SP, SPECIAL, THR, WORDS, _ENTRY, _OPT, call2, call3, call4, call5,
     ld32, ld64, ld8, memo_get, memo_put, njit, rehash_memo, rehash_records, slot_of, st32, st64, st8)
-from .cfg_masks import local_of
+from .cfg_masks import local_of, more_tokens
 from .cfg_pieces import child_piece, group_nodes, root_piece
 from .cfg_stacks import intern_one, looks, shift, union
 from .cfg_threads import (
-    add_thread, can_end, can_end_context, ended, intern_configuration, may_stop, only_alive, pair_of, run_text, unpair)
+    add_thread, can_end, can_end_context, ended, intern_configuration, may_stop, only_alive, pair_of, run_text, steps,
+    unpair)
 from .jit import without_collector
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "32a1bc9992d46e06b5448a2ce0be4c68ecacb5ce74cba3e39d5363735bdf114c"
+DEPENDS_ON = "198eb17875831a17d48d97361d7afa44adf20a000624373958d11bdfb9a09151"
 
 __all__ = ["cfg_fill", "cfg_begin", "cfg_call", "natives"]
 
@@ -168,7 +169,7 @@ def begin(e):
 #: operations of `cfg_call`
 (O_ROW, O_ADVANCE, O_TOKEN, O_CAN_END, O_CLASSES, O_SHIFT, O_REHASH_MEMO, O_REHASH_RECORDS, O_STEP, O_INTERN_ONE,
  O_PAIR, O_CONFIGURATION, O_PIECES, O_MEMO_PUT, O_UNION, O_ENDED, O_NEXTS, O_PREPARE, O_GROUPS, O_MAY_END,
- O_RUN) = range(21)
+ O_RUN, O_MORE_TOKENS) = range(22)
 
 
 @njit(**_ENTRY)
@@ -192,7 +193,7 @@ def cfg_call(e, op, a, b, c):
     if op == O_REHASH_RECORDS:
         return rehash_records(e, a, b, c >> 8, c & 255)
     if op == O_STEP:
-        return call5(ld64(e, F_STEP), e, ld64(e, BUF_A), 0, a, b)
+        return steps(e, a)
     if op == O_INTERN_ONE:
         return intern_one(e, a << 32 | b)
     if op == O_PAIR:
@@ -213,6 +214,8 @@ def cfg_call(e, op, a, b, c):
     if op == O_RUN:
         n = run_text(e, a, b, c)
         return intern_configuration(e, ld64(e, BUF_A), n) if n >= 0 else n
+    if op == O_MORE_TOKENS:
+        return more_tokens(e, a, b, c)
     if op == O_GROUPS:
         return group_nodes(e, a, b, c)
     if op == O_PREPARE:

@@ -58,7 +58,9 @@ _ENTRY = dict(nogil=True, cache=True, error_model="numpy")
  F_INTERN, F_UNION, F_SHIFT, F_SUBST, F_SHADOWS, F_STEP, F_ALIVE, F_ADVANCE, F_TOKEN, F_PIECE, F_LOCAL, F_THREAD,
  F_ROW,
  # shadows at the end of the text, what stands before a lexeme, line ends of indented languages
- DEND, QHIST, NHIST, SPLIT, LINES, M_LINES, N_LINES, INDENTED) = range(219)
+ DEND, QHIST, NHIST, SPLIT, LINES, M_LINES, N_LINES, INDENTED,
+ # hashes and numbers of rows seen lately
+ SEEN_ROWS) = range(220)
 BLOCK_SIZE = 224
 
 # ---- record widths
@@ -82,6 +84,8 @@ PAIR_BASE, SET_BASE = 1 << 24, 1 << 24
 LOW = (1 << 32) - 1
 #: lists longer than this become rows
 LONG = 512
+#: rows that are remembered to be shared (a power of two)
+SEEN = 256
 #: Bytes in groups: in bits 48 to 63 a trie node here says which groups occur below it.
 GROUPS = (b"abcdefghijklmnopqrstuvwxyz", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"0123456789", b"_", b" ", b"\t", b"\n",
           bytes({*range(32), 127} - {9, 10}), b'"', b"'", b"\\", b"-.", b"/*", b"!#$%&()+,:;<=>?@[]^`{|}~",

@@ -26,13 +26,14 @@ from .cfg_layout import (
     PIECE_W, P_COND, P_CUTS, P_NCOND, P_NTOK, P_ROW, P_TOK, ROWS, R_AT, R_N, SCRATCH_ROW, SPECIAL, START, S_ESC,
     S_GET, S_ITEMS, THR, TOK, TROW, TSTAMP, TSTAMP_NO, TWORDS, WALK, WALK_B, WORDS, _OPT, burn, call2, call3, call7,
     ld32, ld64, memo_get, memo_put, need, njit, st32, st64)
-from .cfg_pieces import child_piece, keep_tokens, new_row, or_row, root_piece, row_address, set_bit, sort_words
+from .cfg_pieces import (
+    child_piece, keep_tokens, kept_row, new_row, or_row, root_piece, row_address, set_bit, sort_words)
 from .cfg_stacks import entries, intern_one, kappa_of, looks, shift, shift_open, substitute
 from .cfg_threads import alive, can_end, may_stop, unpair
 from .lexer_kernels import _lowest
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "3b540c321b2557a11c7aec9b20f74e6fc10e9521ac577dba7b4a9a6b2675fe0b"
+DEPENDS_ON = "59e37c4a7d77d1b725210c19cee76c056eb4dbeecddf9940f0fc92a93ae6a051"
 
 
 # ------------------------------------------------------------------ sets of tokens
@@ -65,6 +66,7 @@ def both_rows(e, a, b):
         row = b
     else:
         st64(e, N_ROWS, row + 1)
+        row = kept_row(e, row)
     memo_put(e, BOTH, key, row)
     return FUEL_OUT if burn(e, 16) else row
 
@@ -498,6 +500,7 @@ def make_thread_row(e, thread):
         if row < 0:
             return row
         or_row(row_address(e, row), dst, words)
+        row = kept_row(e, row)
         if chain > 0:
             code = memo_put(e, TROW, 1 << 62 | chain, row)
             if code < 0:
@@ -557,8 +560,24 @@ def build_row(e, f):
     if end > 0:
         for j in range(ld64(e, N_EOS)):
             set_bit(dst, ld32(ld64(e, EOS), j))
+    mine = kept_row(e, mine)
     st64(r, CONF_ROW, mine)
     return mine
+
+
+@njit(**_OPT)
+def more_tokens(e, f, tokens, n):
+    """Let the row of configuration `f` have the `n` int32 tokens at an address too; its number, or a code."""
+    row = new_row(e)
+    if row < 0:
+        return row
+    dst = row_address(e, row)
+    or_row(dst, row_address(e, ld64(ld64(e, CONF), f * CONF_W + CONF_ROW)), ld64(e, WORDS))
+    for i in range(n):
+        set_bit(dst, ld32(tokens, i))
+    row = kept_row(e, row)
+    st64(ld64(e, CONF), f * CONF_W + CONF_ROW, row)
+    return row
 
 
 #: slot -> (function, number of arguments)

@@ -169,16 +169,18 @@ class Program:
         self.end = np.zeros(at, np.uint8)
         self.shadow = np.zeros(at, _I32)
         self.final = np.zeros(at, np.uint8)
-        for a, munch in parts:
-            q = place[id(a), munch]
-            t = a.trans[:, reps]
-            self.trans[q:q + a.n] = np.where(t >= 0, t + q, -1)
-            self.end[q:q + a.n] = a.end
+        if parts:
+            sizes = [a.n for a, _ in parts]
+            offset = np.repeat(np.array([place[id(a), munch] for a, munch in parts], _I32), sizes)[:, None]
+            t = np.concatenate([a.trans for a, _ in parts])[:, reps]
+            self.trans[1:] = t = np.where(t >= 0, t + offset, -1)
+            self.end[1:] = np.concatenate([a.end for a, _ in parts])
             dies = (t < 0).all(1)
-            self.final[q:q + a.n] = dies
-            if munch:
-                self.dtrans[q:q + a.n] = np.where(t < 0, 0, np.where(a.end[t] & (t >= 0), -1, t + q))
-                self.shadow[q:q + a.n] = np.where(a.end & ~dies, np.arange(q, q + a.n), 0)
+            self.final[1:] = dies
+            munches = np.repeat(np.array([munch for _, munch in parts]), sizes)
+            after = np.where(t < 0, 0, np.where((self.end[t] != 0) & (t >= 0), -1, t))
+            self.dtrans[1:] = np.where(munches[:, None], after, 0)
+            self.shadow[1:] = np.where(munches & (self.end[1:] != 0) & ~dies, np.arange(1, at), 0)
         self.start = np.array(base, _I32)
         #: what becomes of the shadow left by an end in a state, over each class of bytes
         self.cut = np.where(self.shadow[:, None] > 0, self.dtrans[self.shadow], 0).astype(_I32)
@@ -310,6 +312,11 @@ class Program:
         """The lexeme states of the terminal that starts at `q`, but for the start itself where nothing leads back."""
         states, into, _ = self._shape(q)
         return [s for s in states if s != q or q in into]
+
+    def spells_one(self, q: int) -> bool:
+        """Is there one way through the automaton at `q`, but for the case of letters?"""
+        inner = self.trans[[s for s in self._shape(q)[0] if not self.final[s]]]
+        return bool((((inner >= 0).sum(1) <= 2) & (np.where(inner >= 0, inner, 1 << 30).min(1) == inner.max(1))).all())
 
     def _fits(self, q: int, classes: "int | tuple[int, ...]") -> bool:
         """From every state of the automaton at `q`, can it end so that a first byte in `classes` settles it?

@@ -277,6 +277,7 @@ class Search:
             if bound < _NONE[0]:
                 heappush(heap, (bound, b"", t))
         done: set[int] = set()
+        spelled = [bytes((b,)) for b in program.reps.tolist()]
         steps = 0
         while heap:
             f, text, thread = heappop(heap)
@@ -324,13 +325,11 @@ class Search:
                                  place="search for a completion", limit=limit,
                                  hint="terminals that swallow each other make every continuation invalid")
             for start in starts:
-                for k in range(program.ncls):
-                    for t in arena.thread_steps(start, k):
-                        if t not in done:
-                            bound = self.bound(t)
-                            if bound < _NONE[0]:
-                                after = text + bytes((int(program.reps[k]),))
-                                heappush(heap, (len(after) + bound, after, t))
+                for k, t in arena.steps(start):
+                    if t not in done:
+                        bound = self.bound(t)
+                        if bound < _NONE[0]:
+                            heappush(heap, (len(text) + 1 + bound, text + spelled[k], t))
         return None
 
 

@@ -21,7 +21,7 @@ from .cfg_layout import (
     find_or_add, ld32, ld64, memo_get, memo_put, need, njit, scratch, st64)
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "79445175430284b2591b0fa269fa712c9d9567ab5a99426330b9c5cc823f68c0"
+DEPENDS_ON = "f759af9ce3a5d60f44e8446cedfadebe1a7b2b4d46ba75c78c095ff90355c108"
 
 
 @njit(**_OPT)

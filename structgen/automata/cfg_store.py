@@ -48,7 +48,8 @@ def _code() -> str:
 class StoredProgram(Program):
     """A program whose tables were read; the grammar in its normal form is made when it is asked for.
 
-    As such programs are there to be ready at once, little is made ahead for them.
+    As such programs are there to be ready at once, little is made ahead for them: some of
+    what the places between lexemes need.
     """
 
     prepared = 300

@@ -15,15 +15,15 @@ threads, equal l merged by uniting their C; it is the state of a matcher.
 from __future__ import annotations
 
 from .cfg_layout import (
-    ASK_LINE, ASK_LIVE, BUF_A, BUF_B, CAP_BUF, CAP_L, CLS, CONF, CONF_ROW, CONF_W, DEAD, DEND, DPOOL, DSETS, DSET_W,
-    DTRANS, FIRST_AT, FIRST_LIST, FUEL_OUT, F_ADVANCE, F_ALIVE, F_INTERN, F_SHADOWS, F_STEP, HISTORY, H_CONF,
+    ASK_LINE, ASK_LIVE, BUF_A, BUF_B, CAP_BUF, CAP_L, CAP_WALK, CLS, CONF, CONF_ROW, CONF_W, DEAD, DEND, DPOOL, DSETS,
+    DSET_W, DTRANS, FIRST_AT, FIRST_LIST, FUEL_OUT, F_ADVANCE, F_ALIVE, F_INTERN, F_SHADOWS, F_STEP, HISTORY, H_CONF,
     H_DSETS, INDENTED, LAST, LINE, LINES, LIVE, LKEYS, LOW, LTAB, NCLS, NEED_A, NEED_PY, NHIST, NT, N_CONF, N_L,
-    PAIR_BASE, QEND, QFINAL, QHIST, QSHADOW, R_AT, R_N, SAFE, SET_BASE, SHADOWS, SP, THR, TRANS, _OPT, burn, call3,
-    call4, call5, call7, ld32, ld64, ld8, memo_get, memo_put, need, njit, scratch, st64)
+    PAIR_BASE, QEND, QFINAL, QHIST, QSHADOW, R_AT, R_N, SAFE, SET_BASE, SHADOWS, SP, THR, TRANS, WALK, _OPT, burn,
+    call3, call4, call5, call7, ld32, ld64, ld8, memo_get, memo_put, need, njit, scratch, st64)
 from .cfg_stacks import kappa_of, looks, shift, union
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "5bb6c1e30f6121b842ba569082a36bfd882f3846c841a3b3aca72ac34e01c55f"
+DEPENDS_ON = "a0612d0044ede6c14499fd02ed9e024c0563e3d29c96c8971d8c5e80f39ab3cf"
 
 
 # ------------------------------------------------------------------ lexeme states
@@ -359,6 +359,24 @@ def only_alive(e, buf, n):
         if r > 0:
             st64(buf, m, t)
             m += 1
+    return m
+
+
+@njit(**_OPT)
+def steps(e, thread):
+    """Leave in WALK the threads after one byte, each behind the byte's class; their number, or a code."""
+    m = 0
+    for k in range(ld64(e, NCLS)):
+        n = call5(ld64(e, F_STEP), e, ld64(e, BUF_A), 0, thread, k)
+        if n < 0:
+            return n
+        if 2 * (m + n) > ld64(e, CAP_WALK):
+            return need(e, WALK, 2 * n, 0)
+        at = ld64(e, WALK) + 16 * m
+        for i in range(n):
+            st64(at, 2 * i, k)
+            st64(at, 2 * i + 1, ld64(ld64(e, BUF_A), i))
+        m += n
     return m
 
 

@@ -109,15 +109,13 @@ def without_empty(n: int, rules: Iterable[tuple[int, tuple[int, ...]]], null: se
 
 def _only_useful(rules: Rules, start: int, is_terminal) -> Rules:
     """The rules whose symbols all derive some text, reachable from `start`."""
-    good: set[int] = set()
-    changed = True
-    while changed:
-        changed = False
-        for lhs, rhs in rules:
-            if lhs not in good and all(is_terminal(s) or s in good for s in rhs):
-                good.add(lhs)
-                changed = True
-    rules = [r for r in rules if all(is_terminal(s) or s in good for s in r[1])]
+    good = {s for _, rhs in rules for s in rhs if is_terminal(s)}
+    wanted, before = rules, -1
+    while len(wanted) != before:
+        before = len(wanted)
+        good.update([lhs for lhs, rhs in wanted if good.issuperset(rhs)])
+        wanted = [r for r in wanted if r[0] not in good]
+    rules = [r for r in rules if good.issuperset(r[1])]
     by_lhs: dict[int, list] = {}
     for lhs, rhs in rules:
         by_lhs.setdefault(lhs, []).append(rhs)
@@ -180,15 +178,14 @@ class _Automaton:
                 total |= by_lhs[b]
             closures[a] = total
         self.by_lhs = by_lhs
-        by_next = [(s, m) for s, m in masks.items() if s < nn]
         nonterminal_next = 0
-        for _, m in by_next:
-            nonterminal_next |= m
+        for s, m in masks.items():
+            if s < nn:
+                nonterminal_next |= m
         kernels: dict[int, int] = {1 << base[0]: 0}
         order = [1 << base[0]]
         self.closures: list[int] = []
         self.moves: list[dict[int, int]] = []
-        ordered = sorted(masks.items())
         for kernel in order:
             items = kernel
             for item in _bits(kernel & nonterminal_next):
@@ -196,21 +193,19 @@ class _Automaton:
             self.closures.append(items)
             moves: dict[int, int] = {}
             left = items & ~complete
-            for s, m in ordered:
-                hit = left & m
-                if hit:
-                    key = hit << 1
-                    q = kernels.get(key)
-                    if q is None:
-                        if len(order) >= MAX_STATES:
-                            raise LimitError(f"the grammar's LR automaton needs more than {MAX_STATES} states",
-                                             place="LR automaton", limit=MAX_STATES, hint="simplify the grammar")
-                        q = kernels[key] = len(order)
-                        order.append(key)
-                    moves[s] = q
-                    left &= ~m
-                    if not left:
-                        break
+            while left:
+                s = next_of[(left & -left).bit_length() - 1]
+                hit = left & masks[s]
+                left ^= hit
+                key = hit << 1
+                q = kernels.get(key)
+                if q is None:
+                    if len(order) >= MAX_STATES:
+                        raise LimitError(f"the grammar's LR automaton needs more than {MAX_STATES} states",
+                                         place="LR automaton", limit=MAX_STATES, hint="simplify the grammar")
+                    q = kernels[key] = len(order)
+                    order.append(key)
+                moves[s] = q
             self.moves.append(moves)
         self.kernels = order
 
@@ -316,23 +311,38 @@ def general_tables(grammar: CfgGrammar, empty_ok: Optional[set[int]] = None) -> 
     _cells(ns, nt, nn)
     actions = np.zeros((ns + 1, nt + 1), np.int32)
     goto = np.full((ns + 1, nn), -1, np.int32)
-    follows = {a: np.array(_bits(follow[a]), np.int64) for a in range(nn)}
+    follows = [np.array(_bits(follow[a]), np.int64) for a in range(nn)]
     lists: list[int] = [0]
     conflicts = 0
+    # shifts are written all at once
+    at: list[int] = []
+    values: list[int] = []
+    to: list[int] = []
+    gotos: list[int] = []
+    rest: list[tuple[int, list[int]]] = []
     for s, moves in enumerate(lr.moves):
-        row = actions[s]
+        first_cell, shifted = s * (nt + 1) - nn, 0
         for x, t in moves.items():
             if x < nn:
-                goto[s, x] = t
+                to.append(s * nn + x)
+                gotos.append(t)
             else:
-                row[x - nn] = t << 1 | 1
-        finished = [lr.done[i] for i in _bits(lr.closures[s] & lr.complete)]
-        if not finished:
+                at.append(first_cell + x)
+                values.append(t << 1 | 1)
+                shifted |= 1 << x - nn
+        ends = lr.closures[s] & lr.complete
+        if not ends:
             continue
-        if len(finished) == 1 and not (row[follows[rules[finished[0]][0]]]).any():
-            r = finished[0]
-            row[follows[rules[r][0]]] = (ns - 1) << 1 | 1 if r == 0 else (r + 1) << 1
-            continue
+        if not ends & ends - 1:
+            r = lr.done[ends.bit_length() - 1]
+            if not follow[rules[r][0]] & shifted:
+                actions[s, follows[rules[r][0]]] = (ns - 1) << 1 | 1 if r == 0 else (r + 1) << 1
+                continue
+        rest.append((s, [lr.done[i] for i in _bits(ends)]))
+    actions.reshape(-1)[at] = values
+    goto.reshape(-1)[to] = gotos
+    for s, finished in rest:
+        row = actions[s]
         cells: dict[int, list[int]] = {}
         for r in finished:
             for t in follows[rules[r][0]].tolist():

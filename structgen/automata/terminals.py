@@ -55,6 +55,8 @@ class Automaton:
         return len(self.end)
 
 
+#: automata of at most so many states are made without arrays
+_FEW = 64
 #: characters outside ASCII that are letters of ASCII in another case (a test looks at all of Unicode)
 _CASED = "\u0130\u0131\u017f\u212a"
 _EMPTY = Automaton(np.zeros((0, 256), np.int32), np.zeros(0, bool))
@@ -73,8 +75,10 @@ def _any_case(text: str, flags: int) -> Automaton:
     """The automaton of an ASCII text whose letters match in any case, as `re` has it."""
     rows, end = [np.full(256, -1, np.int32)], 0
     for letter in text:
-        pattern = re.compile(re.escape(letter), flags)
-        spellings = [c.encode() for c in {letter.lower(), letter.upper(), *_CASED} if pattern.match(c)]
+        spellings = [c.encode() for c in {letter.lower(), letter.upper()}]
+        if letter in "iIkKsS":
+            pattern = re.compile(letter, flags)
+            spellings += [c.encode() for c in _CASED if pattern.match(c)]
         after: dict[bytes, int] = {b"": end}
         fresh = len(rows)
         # one path for each spelling, as a trie; all of them end in the next state
@@ -196,10 +200,10 @@ def _determinise(nfa: _Nodes, start: int) -> Automaton:
         return q
 
     state((start,))
-    rows: list[np.ndarray] = []
+    rows: list[list[tuple[int, int, int]]] = []
     at = 0
     while at < len(order):
-        row = np.full(256, -1, np.int32)
+        row = []
         edges = [e for node in order[at][0] for e in nfa.nodes[node]]
         cuts = sorted({b for lo, hi, _ in edges for b in (lo, hi + 1)})
         place = {b: i for i, b in enumerate(cuts)}
@@ -209,10 +213,59 @@ def _determinise(nfa: _Nodes, start: int) -> Automaton:
                 lists[i].append(target)
         for i, targets in enumerate(lists):
             if targets:
-                row[cuts[i]:cuts[i + 1]] = state(tuple(dict.fromkeys(targets)))
+                row.append((cuts[i], cuts[i + 1], state(tuple(dict.fromkeys(targets)))))
         rows.append(row)
         at += 1
-    return _trim(np.array(rows, np.int32).reshape(-1, 256), np.array([acc for _, acc in order], bool))
+    # one column for each class of bytes that no state tells apart by where its edges begin
+    cuts = sorted({0, 256, *[b for row in rows for lo, stop, _ in row for b in (lo, stop)]})
+    place = {b: i for i, b in enumerate(cuts)}
+    narrow = []
+    for row in rows:
+        out = [-1] * (len(cuts) - 1)
+        for lo, stop, t in row:
+            out[place[lo]:place[stop]] = [t] * (place[stop] - place[lo])
+        narrow.append(out)
+    widths, end = np.diff(cuts), [accepts for _, accepts in order]
+    if len(rows) <= _FEW:
+        narrow, end = _small(narrow, end)
+        return Automaton(np.repeat(np.array(narrow, np.int32), widths, 1), np.array(end)) if end else _EMPTY
+    return _trim(np.repeat(np.array(narrow, np.int32), widths, 1), np.array(end))
+
+
+def _small(rows: list[list[int]], end: list[bool]) -> tuple[list[list[int]], list[bool]]:
+    """`_trim` without arrays, which is quicker for few states; nothing for the empty language."""
+    into: list[list[int]] = [[] for _ in rows]
+    for q, row in enumerate(rows):
+        for t in set(row):
+            if t >= 0:
+                into[t].append(q)
+    todo = [q for q, accepts in enumerate(end) if accepts]
+    alive = set(todo)
+    for t in todo:
+        for q in into[t]:
+            if q not in alive:
+                alive.add(q)
+                todo.append(q)
+    if 0 not in alive:
+        return [], []
+    rows = [[t if t in alive else -1 for t in row] for row in rows]
+    live, block, count = sorted(alive), [int(accepts) for accepts in end] + [-1], 0
+    while True:
+        keys: dict[tuple, int] = {}
+        new = {q: keys.setdefault((block[q], *[block[t] for t in rows[q]]), len(keys)) for q in live}
+        for q, b in new.items():
+            block[q] = b
+        if len(keys) == count:
+            break
+        count = len(keys)
+    # a state of each block, in the order in which the start reaches them
+    number, first = {block[0]: 0}, [0]
+    for q in first:
+        for t in rows[q]:
+            if t >= 0 and block[t] not in number:
+                number[block[t]] = len(first)
+                first.append(t)
+    return ([[number[block[t]] if t >= 0 else -1 for t in rows[q]] for q in first], [end[q] for q in first])
 
 
 def _trim(trans: np.ndarray, end: np.ndarray) -> Automaton:

@@ -16,7 +16,6 @@ from ..automata import cfg_kernels as ck
 from ..automata import cfg_layout as cl
 from ..automata.cfg_arena import MAX_SEARCH, CfgArena
 from ..automata.cfg_search import completable
-from ..tokens.tables import CHUNK_ROWS
 from .cfg_matcher import CfgMatcher
 from .matcher import Matcher, _address_of
 
@@ -79,12 +78,9 @@ class _Crossing:
         if state in self.done:
             return
         arena = self.arena
-        row = int(arena._held[cl.CONF][cl.CONF_W * state + cl.CONF_ROW])
-        words = arena.tables.words
-        chunk = arena._chunks[row // CHUNK_ROWS]
-        bits = chunk.reshape(-1)[(row % CHUNK_ROWS) * words:(row % CHUNK_ROWS + 1) * words].view(np.uint64)
-        for t in self.tokens(state):
-            bits[t >> 6] |= np.uint64(1 << (t & 63))
+        found = np.array(self.tokens(state), np.int32)
+        if found.size:
+            arena.op(ck.O_MORE_TOKENS, state, int(found.ctypes.data), found.size)
         self.done.add(state)
 
     def _configuration(self, threads: "list[int]") -> int:
