@@ -25,10 +25,10 @@ from typing import Any, NamedTuple, Optional, Sequence
 
 import numpy as np
 
-from ..errors import BudgetError, MatcherError, StructgenError
+from ..errors import BudgetError, MatcherError, ModelError, StructgenError, VocabularyError
 from . import canvas_kernels as ck
 from .reduction import reduced
-from .token_automaton import TokenAutomaton, automaton_of
+from .token_automaton import NEVER, TokenAutomaton, automaton_of
 
 __all__ = ["Canvas", "Joint"]
 
@@ -71,13 +71,17 @@ class Canvas:
         Slots still to come behind this canvas (end token included).
     padding : {"free", "scored"}
         Whether masked slots behind the end count with the model's probability.
+    before : Canvas, optional
+        A finished canvas that this one goes on from: the block before it of one text.
 
     Raises
     ------
     BudgetError
-        If the canvas is shorter than the shortest valid text.
+        If the canvas is shorter than the shortest valid text, or what is left of it.
     LimitError
         If the constraint is too large.
+    VocabularyError
+        If the tokens cannot spell any valid text.
 
     Examples
     --------
@@ -90,6 +94,8 @@ class Canvas:
     """
 
     def __new__(cls, compiled: Any = None, *args: Any, **options: Any) -> "Canvas":
+        if compiled is not None:
+            cls._check_ends(compiled.vocabulary, **options)
         if cls is Canvas and compiled is not None:
             from .cfg_source import is_regular
 
@@ -100,6 +106,19 @@ class Canvas:
         return object.__new__(cls)
 
     @staticmethod
+    def _check_ends(vocabulary: Any, *, pad: Optional[int] = None, remaining: int = 0, **_: Any) -> None:
+        """Refuse what can be no padding, and no number of slots to come."""
+        if isinstance(remaining, bool) or not isinstance(remaining, (int, np.integer)) or remaining < 0:
+            raise StructgenError(f"remaining={remaining!r}: wanted an integer >= 0")
+        if pad is None:
+            return
+        if isinstance(pad, bool) or not isinstance(pad, (int, np.integer)) or pad < 0:
+            raise StructgenError(f"pad={pad!r}: wanted a token id")
+        if pad < vocabulary.size and pad not in vocabulary.eos_ids and vocabulary.token_bytes(int(pad)):
+            raise StructgenError(f"pad={pad} is the ordinary token {vocabulary.token_bytes(int(pad))!r}",
+                                 hint="slots behind the end hold an end token, or one that stands for no text")
+
+    @staticmethod
     def _check(length: int, padding: str) -> None:
         if isinstance(length, bool) or not isinstance(length, int) or length < 1:
             raise StructgenError(f"length={length!r}: wanted an integer >= 1")
@@ -107,7 +126,7 @@ class Canvas:
             raise StructgenError(f"padding={padding!r}: wanted 'free' or 'scored'")
 
     def __init__(self, compiled: Any, length: int, *, pad: Optional[int] = None, remaining: int = 0,
-                 padding: str = "free"):
+                 padding: str = "free", before: Optional["Canvas"] = None):
         self._check(length, padding)
         self.compiled = compiled
         self.automaton: TokenAutomaton = automaton_of(compiled)
@@ -119,15 +138,19 @@ class Canvas:
         self._last = (a.dist < remaining) | (np.arange(a.size) == a.end) if remaining else a.accepting.copy()
         # masked slots with nothing fixed behind them in which a text can be finished, by state
         self._needs = np.where(self._last, 0, a.dist - max(0, remaining - 1))
-        needed = int(a.dist[0])
+        start = 0 if before is None else self._state_after(before)
+        needed = int(a.dist[start])
+        if needed >= NEVER:
+            raise VocabularyError("no valid text can be written with the tokens of the vocabulary")
         if needed > length + max(0, remaining - 1):
-            raise BudgetError(f"the shortest valid text has {needed} tokens, the canvas {length} slots"
+            what = "the shortest valid text has" if before is None else "the text takes at least"
+            raise BudgetError(f"{what} {needed} tokens{'' if before is None else ' more'}, the canvas {length} slots"
                               + (f" and {remaining} to come" if remaining else ""), needed=needed, given=length)
         self.tokens = np.full(length, -1, np.int64)
         self._fixed = np.full(length, -1, np.int32)
         # a byte a state, in whole words
         self._forward, self._backward = (np.zeros((length + 1, (a.size + 7) // 8 * 8), np.uint8) for _ in range(2))
-        self._forward[0, 0] = 1
+        self._forward[0, start] = 1
         self._backward[length, :a.size] = self._last
         self._end = 0                   # behind the last fixed slot
         self._known = 0                 # layers 0 .. _known of _forward follow from those before, but at dirty slots
@@ -206,14 +229,19 @@ class Canvas:
         self._reach(self.length, self.length)
         return self._forward[self.length, :self.automaton.size].astype(bool)
 
-    def follow(self, before: "Canvas") -> None:
-        """Begin where `before` ended: the next block of one text."""
+    def _state_after(self, before: "Canvas") -> int:
         if before.automaton is not self.automaton:
             raise StructgenError("blocks of one text are under one constraint")
         states = before.carried()
         if states.sum() != 1:
             raise MatcherError(f"the block before is not finished: {int(states.sum())} states are possible")
-        self._forward[0, :len(states)] = states
+        return int(states.argmax())
+
+    def follow(self, before: "Canvas") -> None:
+        """Begin where `before` ended: the next block of one text (``before=`` of a new canvas does this)."""
+        state = self._state_after(before)
+        self._forward[0] = 0
+        self._forward[0, state] = 1
         self._known = self._low = 0
 
     # ------------------------------------------------------------------ reach
@@ -313,6 +341,8 @@ class Canvas:
         a = self.automaton
         slots = low + np.flatnonzero(self.tokens[low:high] < 0)
         r = reduced(logp, slots - low, high - low, a, a.classes - 1, spread)
+        if self.padding == "scored" and self.pad >= logp.shape[1]:
+            raise ModelError(f"scores of {logp.shape[1]} tokens: there is none of the padding token {self.pad}")
         row = np.full(high - low, -1, np.int64)
         row[slots - low] = np.arange(len(slots))
         return r, slots, row

@@ -36,7 +36,7 @@ class CfgCanvas(Canvas):
     automaton: CfgTokens
 
     def __init__(self, compiled: Any, length: int, *, pad: Optional[int] = None, remaining: int = 0,
-                 padding: str = "free"):
+                 padding: str = "free", before: Optional[Canvas] = None):
         self._check(length, padding)
         self.compiled = compiled
         self.automaton = a = tokens_of(compiled)
@@ -47,7 +47,13 @@ class CfgCanvas(Canvas):
         self._before = np.zeros(0, np.int64)
         self._changed()
         self._feasible: Optional[bool] = None
-        self._budget()
+        if before is None:
+            self._budget()
+            return
+        self.follow(before)
+        if not self.feasible():
+            raise BudgetError(f"what is left of the shortest valid text does not fit into {length} slots",
+                              needed=length + 1, given=length)
 
     def _budget(self) -> None:
         """Refuse a canvas that no text fits into."""

@@ -23,7 +23,10 @@ from ..errors import LimitError, StructgenError
 from . import canvas_kernels as ck
 from .byte_dfa import ByteDfa, byte_dfa
 
-__all__ = ["TokenAutomaton", "automaton_of"]
+__all__ = ["NEVER", "TokenAutomaton", "automaton_of"]
+
+#: the distance from states that cannot finish
+NEVER = 1 << 28
 
 #: edges (state, token, state) before tokens are grouped
 MAX_EDGES = 60_000_000
@@ -159,7 +162,7 @@ class TokenAutomaton:
         known = self.class_of[self.order]
         self.order = self.order[known >= 0]
         self.begin = np.searchsorted(known[known >= 0], np.arange(self.classes + 1)).astype(np.int64)
-        self.dist = np.where(self.accepting, 0, 1 << 28).astype(np.int32)
+        self.dist = np.where(self.accepting, 0, NEVER).astype(np.int32)
         plain = self.pair_target != self.end
         keep = np.concatenate([[0], np.cumsum(plain)])
         ck.distances(keep[self.pair_first].astype(np.int32), self.pair_target[plain], self.accepting, self.dist)

@@ -5,150 +5,201 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
 
 import structgen as sg
 from structgen.diffusion import Canvas, automaton_of
-from structgen.errors import BudgetError, LimitError, ModelError, StructgenError
+from structgen.errors import BudgetError, LimitError, MatcherError, ModelError, StructgenError, VocabularyError
 
+from tests.diffusion.regular_cases import KINDS, Constraint, RegularCase
 from tests.sampling.doubles import chi_squared
 
 
-class Case:
-    """A finite language, a vocabulary in which few tokens can stand, a canvas."""
-
-    def __init__(self, seed: int):
-        rng = random.Random(seed)
-        letters = "ab" if rng.random() < 0.5 else "aé"
-        texts = set()
-        while len(texts) < rng.randint(1, 7):
-            texts.add("".join(rng.choices(letters, k=rng.randint(0, 5))))
-        self.texts = sorted(texts)
-        pieces = {"".join(rng.choices(letters, k=2)).encode() for _ in range(rng.randint(0, 3))}
-        tokens = [bytes([b]) for b in range(256)] + sorted(pieces)
-        count = rng.choice((1, 2))
-        self.ends = [len(tokens) + k for k in range(count)]
-        self.vocabulary = sg.Vocabulary.from_tokens([*tokens, *([None] * count)], eos_ids=self.ends)
-        self.words = [t.encode() for t in self.texts]
-        self.compiled = sg.compile(sg.Choice(self.texts), self.vocabulary)
-        # the tokens that occur in some text, and one that does not
-        self.useful = [t for t in range(len(tokens)) if any(self.vocabulary.token_bytes(t) in w for w in self.words)]
-        self.useful += [0x7A, *self.ends]
-        self.length = rng.randint(1, 6)
-        while len(self.useful) ** self.length > 5000:
-            self.length -= 1
-        self.rng = rng
-
-    def valid(self, tokens) -> bool:
-        """Is this a full, canonical-padded assignment of a valid text?"""
-        text = b""
-        for i, t in enumerate(tokens):
-            if t in self.ends:
-                return text in self.words and all(x == self.ends[0] for x in tokens[i + 1:])
-            text += self.vocabulary.token_bytes(t)
-        return text in self.words
-
-    def valid_fixed(self, tokens, fixed) -> bool:
-        """The same, but fixed slots behind the end may hold any end token."""
-        seen = False
-        text = b""
-        for i, t in enumerate(tokens):
-            if seen:
-                if t not in self.ends or (fixed[i] < 0 and t != self.ends[0]):
-                    return False
-            elif t in self.ends:
-                if text not in self.words:
-                    return False
-                seen = True
-            else:
-                text += self.vocabulary.token_bytes(t)
-        return text in self.words
-
-    def assignments(self, fixed):
-        for x in itertools.product(*([t] if t >= 0 else self.useful for t in fixed)):
-            if self.valid_fixed(x, fixed):
-                yield x
-
-    def weight(self, tokens, fixed, logp) -> float:
-        """Sum of log probabilities of masked slots up to and with the end token."""
-        total = 0.0
-        for i, t in enumerate(tokens):
-            if fixed[i] < 0:
-                total += float(logp[i, t])
-            if t in self.ends:
-                break
-        return total
+@pytest.mark.parametrize("kind", KINDS)
+def test_everything_by_brute_force(kind):
+    """Feasibility, masks, maxima, sums and draws: `python -m tests.diffusion.brute --track regular` runs thousands."""
+    total = sum((check(kind, seed) for seed in range(45)), Counter())
+    assert total["canvases"] > 50 and total["enumerated"] > 35
+    assert 0 < total["feasible"] < total["canvases"]
 
 
-def fixed_slots(case: Case) -> list[int]:
-    rng = case.rng
-    return [rng.choice(case.useful) if rng.random() < 0.3 else -1 for _ in range(case.length)]
-
-
-@pytest.mark.parametrize("part", range(4))
-def test_everything_by_brute_force(part):
-    seen = feasible = 0
-    for seed in range(part * 60, part * 60 + 60):
-        case = Case(seed)
+def check(kind: str, seed: int, draws: int = 0) -> Counter:
+    """One random language, some canvases over it; what was checked. With `draws`, chi-squared tests of so many."""
+    case, found = RegularCase(seed, kind), Counter()
+    if case.constraint is None:
+        return found
+    for _ in range(3):
+        options = case.policy()
+        pad = options.get("pad", case.ends[0])
+        fixed = case.canvas(10 ** 9 if case.small else 1500, pad)
+        length = len(fixed)
         try:
-            canvas = Canvas(case.compiled, case.length)
-        except BudgetError:
-            assert not list(case.assignments([-1] * case.length))
+            canvas = Canvas(case.constraint, length, **options)
+        except (BudgetError, VocabularyError) as error:
+            if case.small or case.size ** length <= 1500:
+                fixed = [-1] * length
+            assert case.solve(fixed, np.zeros((length, case.size + 3)), **options) is None
+            found["short" if isinstance(error, BudgetError) else "unspelt"] += 1
             continue
-        for _ in range(3):
-            fixed = fixed_slots(case)
-            canvas.set_all(fixed)
-            truth = list(case.assignments(fixed))
-            assert canvas.feasible() == bool(truth)
-            seen, feasible = seen + 1, feasible + bool(truth)
-            masks = canvas.masks()
-            masked = [i for i, t in enumerate(fixed) if t < 0]
-            for r, i in enumerate(masked):
-                assert set(np.flatnonzero(masks[r])) == {x[i] for x in truth}
-            generator = np.random.default_rng(seed)
-            np.testing.assert_array_equal(
-                np.unpackbits(canvas.bitmasks().view(np.uint8), axis=1, bitorder="little")[:, :masks.shape[1]], masks)
-            logp = np.log(generator.dirichlet(np.ones(case.vocabulary.size), case.length))
-            if not truth:
-                with pytest.raises(sg.MatcherError):
-                    canvas.sample(logp, generator)
-                assert canvas.log_z(logp) == -math.inf
-                continue
-            scores = {x: case.weight(x, fixed, logp) for x in truth}
-            tokens, best = canvas.argmax(logp)
-            assert math.isclose(best, max(scores.values()), abs_tol=1e-9)
-            assert math.isclose(scores[tuple(tokens)], best, abs_tol=1e-9)
-            z = sum(math.exp(s) for s in scores.values())
-            assert math.isclose(canvas.log_z(logp), math.log(z), rel_tol=1e-9, abs_tol=1e-9)
-            marginals = canvas.marginals(logp)
-            exact = np.zeros_like(marginals)
-            for x, s in scores.items():
-                for r, i in enumerate(masked):
-                    exact[r, x[i]] += math.exp(s) / z
-            np.testing.assert_allclose(marginals, exact, atol=1e-9)
-            check_joint(canvas, case, truth, fixed, logp, None)
-            if case.rng.random() < 0.5:
-                low = min(masked, default=0)
-                check_joint(canvas, case, truth, fixed, logp, (low, case.rng.randint(low + 1, case.length)))
-            assert tuple(canvas.sample(logp, generator)) in scores
-            single = {i: int(np.flatnonzero(m)[0]) for i, m in zip(masked, masks) if m.sum() == 1}
-            assert single.items() >= canvas.forced().items()
-            assert {i: t for i, t in single.items() if t not in case.ends}.items() <= canvas.forced().items()
-    assert seen > 100 and 0 < feasible < seen
+        # slot by slot and with changes of mind, asked in between: what is known is brought up to date
+        order = case.rng.sample(range(length), length)
+        for slot in order:
+            if case.rng.random() < 0.3:
+                canvas.set(slot, case.rng.randrange(case.size))
+            if case.rng.random() < 0.3:
+                canvas.masks() if case.rng.random() < 0.5 else canvas.feasible()
+        for slot in order:
+            canvas.set(slot, None if fixed[slot] < 0 else fixed[slot])
+            if case.rng.random() < 0.2:
+                canvas.masks() if case.rng.random() < 0.5 else canvas.feasible()
+        found += check_canvas(case, canvas, fixed, options, draws)
+    if found["canvases"]:
+        found["automata"] += 1
+        found += check_blocks(case)
+    return found
 
 
-def check_joint(canvas, case, truth, fixed, logp, window):
+def check_blocks(case: RegularCase) -> Counter:
+    """A finished block, and the canvas that follows it."""
+    options = {**case.policy(), "remaining": 8}
+    tokens, states = [], [case.language.start]
+    for _ in range(case.rng.randint(1, 4)):
+        good = [t for t in range(len(case.pieces)) if (s := case.step(states[-1], t)) and case.finishes(s, 4)]
+        if good:
+            tokens.append(case.rng.choice(good))
+            states.append(case.step(states[-1], tokens[-1]))
+    if not tokens:
+        return Counter()
+    first = Canvas(case.constraint, len(tokens), **options)
+    first.set_all(tokens)
+    assert first.feasible() == case.finishes(states[-1], 7)
+    for k, remaining in itertools.product(range(4), range(4)):      # nothing but masked slots behind what is written
+        try:
+            part = Canvas(case.constraint, len(tokens) + k, remaining=remaining)
+        except BudgetError:
+            continue
+        part.set_all([*tokens, *[None] * k])
+        assert part.feasible() == case.finishes(states[-1], k + max(0, remaining - 1))
+    pad = options.get("pad", case.ends[0])
+    fixed = case.canvas(10 ** 9 if case.small else 1500, pad, states[-1])
+    del options["remaining"]
+    logp = np.log(np.random.default_rng(1).dirichlet(np.ones(max(case.size, pad + 1)), len(fixed)))
+    try:
+        second = Canvas(case.constraint, len(fixed), before=first, **options)
+    except BudgetError as error:
+        assert error.needed > error.given and case.solve(fixed, logp, start=states[-1], **options) is None
+        return Counter()
+    second.set_all(fixed)
+    solved = case.solve(fixed, logp, start=states[-1], **options)
+    assert second.feasible() == (solved is not None)
+    masks = second.masks()
+    for r, i in enumerate(second.masked.tolist()):
+        assert set(np.flatnonzero(masks[r])) == (set(solved[0][i]) if solved else set())
+    if solved is not None:
+        assert abs(second.argmax(logp)[1] - solved[1]) < 1e-9 and abs(second.log_z(logp) - solved[2]) < 1e-9
+    return Counter(blocks=1)
+
+
+def check_canvas(case: RegularCase, canvas: Canvas, fixed: list[int], options: dict, draws: int) -> Counter:
+    """All that a canvas says, against the programme in plain Python and, where that is affordable, enumeration."""
+    generator = np.random.default_rng(case.rng.randrange(1 << 30))
+    length, width = len(fixed), max(case.size, options.get("pad", 0) + 1)
+    logp = np.log(generator.dirichlet(np.ones(width), length))
+    masked = [i for i, t in enumerate(fixed) if t < 0]
+    solved = case.solve(fixed, logp, **options)
+    found = Counter(canvases=1, feasible=solved is not None)
+    policy = {k: options[k] for k in ("pad", "remaining") if k in options}
+    every = None
+    if len(case.tokens(-1, options.get("pad", case.ends[0]))) ** len(masked) <= 1500:
+        every = list(case.assignments(fixed, **policy))
+        found["enumerated"] += 1
+        assert bool(every) == (solved is not None)
+    assert canvas.feasible() == (solved is not None), (case.seed, fixed, options)
+    masks = canvas.masks()
+    np.testing.assert_array_equal(
+        np.unpackbits(canvas.bitmasks().view(np.uint8), axis=1, bitorder="little")[:, :masks.shape[1]], masks)
+    for r, i in enumerate(masked):
+        assert set(np.flatnonzero(masks[r])) == (set(solved[0][i]) if solved else set()), (case.seed, fixed, options)
+        assert every is None or set(np.flatnonzero(masks[r])) == {x[i] for x in every}
+    if solved is None:
+        with pytest.raises(MatcherError):
+            canvas.argmax(logp)
+        with pytest.raises(MatcherError):
+            canvas.sample(logp, generator)
+        assert canvas.log_z(logp) == -math.inf
+        return found
+    by_slot, top, log_z = solved
+    exact = np.zeros((len(masked), width))
+    for r, i in enumerate(masked):
+        for t, p in by_slot[i].items():
+            exact[r, t] = p
+    padding = options["padding"]
+    if every is not None:       # the programme itself
+        scores = {x: case.weight(x, fixed, logp, padding) for x in every}
+        assert math.isclose(top, max(scores.values()), abs_tol=1e-12)
+        assert math.isclose(log_z, math.log(math.fsum(map(math.exp, scores.values()))), abs_tol=1e-12)
+    tokens, best = canvas.argmax(logp)
+    assert abs(best - top) < 1e-9 and abs(case.weight(tokens, fixed, logp, padding) - best) < 1e-9
+    assert is_valid(case, tokens, fixed, policy)
+    assert abs(canvas.log_z(logp) - log_z) < 1e-9
+    np.testing.assert_allclose(canvas.marginals(logp), exact, atol=1e-9)
+    assert is_valid(case, canvas.sample(logp, generator), fixed, policy)
+    joint = canvas.joint(logp, entropy=True)
+    np.testing.assert_allclose(joint.confidence, exact[np.arange(len(masked)), joint.tokens], atol=1e-9)
+    np.testing.assert_allclose(joint.entropy, -(exact * np.log(np.where(exact > 0, exact, 1))).sum(axis=1), atol=1e-9)
+    drawn = canvas.joint(logp, generator)
+    np.testing.assert_allclose(drawn.confidence, exact[np.arange(len(masked)), drawn.tokens], atol=1e-9)
+    for made in (joint, drawn):
+        filled = np.array(fixed)
+        filled[made.slots] = made.tokens
+        assert is_valid(case, filled, fixed, policy)
+    single = {i: int(np.flatnonzero(m)[0]) for i, m in zip(masked, masks) if m.sum() == 1}
+    assert single.items() >= canvas.forced().items()
+    assert {i: t for i, t in single.items() if t not in case.ends}.items() <= canvas.forced().items()
+    if every is not None and masked:
+        low = min(masked)
+        check_joint(canvas, case, every, fixed, logp, (low, case.rng.randint(low + 1, length)), padding)
+        if draws and 3 <= len(every) <= 60:
+            law = {x: math.exp(s) for x, s in scores.items()}
+            for draw in (lambda: canvas.sample(logp, generator), lambda: spread(canvas.joint(logp, generator), fixed)):
+                seen = [tuple(draw().tolist()) for _ in range(draws)]
+                p = chi_squared(seen, law)
+                assert p > 1e-7, (case.seed, fixed, options)
+                found.update({"laws": 1, "p < 0.05": p < 0.05})
+    return found
+
+
+def spread(joint, fixed) -> np.ndarray:
+    """All tokens of a canvas."""
+    out = np.array(fixed)
+    out[joint.slots] = joint.tokens
+    return out
+
+
+def is_valid(case: RegularCase, tokens, fixed, policy: dict) -> bool:
+    """Is a full assignment valid, and what is fixed as it was?"""
+    kept = all(f in (-1, t) for t, f in zip(tokens, fixed))
+    state, pad = case.language.start, policy.get("pad", case.ends[0])
+    for t, f in zip(tokens, fixed):
+        state = None if state is None else case.move(state, int(t), f < 0, pad)
+    return kept and state is not None and case.last(state, policy.get("remaining", 0))
+
+
+def check_joint(canvas, case, truth, fixed, logp, window, padding):
     """The joint assignment of a window against enumeration; behind the window only whether it can be filled counts."""
-    low, high = window or (0, case.length)
+    low, high = window
     weights = {}
     for x in truth:
-        ended = next((i for i, t in enumerate(x) if t in case.ends), case.length)
+        ended = len(fixed)
+        if padding == "free":
+            ended = next((i for i, t in enumerate(x) if t in case.ends), ended)
         weights[x[low:high]] = sum(float(logp[i, x[i]]) for i in range(low, min(high, ended + 1)) if fixed[i] < 0)
     z = sum(math.exp(w) for w in weights.values())
     slots = [i for i in range(low, high) if fixed[i] < 0]
-    law = np.zeros((len(slots), case.vocabulary.size))
+    law = np.zeros((len(slots), logp.shape[1]))
     for x, w in weights.items():
         for r, i in enumerate(slots):
             law[r, x[i - low]] += math.exp(w) / z
@@ -166,20 +217,6 @@ def check_joint(canvas, case, truth, fixed, logp, window):
         filled[i] = t
     assert tuple(filled[low:high]) in weights
     np.testing.assert_allclose(drawn.confidence, law[np.arange(len(slots)), drawn.tokens], atol=1e-9)
-
-
-def test_draws_follow_the_law():
-    for seed in (3, 11, 20):
-        case = Case(seed)
-        case.length = 3
-        canvas = Canvas(case.compiled, 3)
-        generator = np.random.default_rng(seed)
-        logp = np.log(generator.dirichlet(np.ones(case.vocabulary.size), 3)).astype(np.float32)
-        truth = {x: math.exp(case.weight(x, [-1] * 3, logp)) for x in case.assignments([-1] * 3)}
-        drawn = [tuple(int(t) for t in canvas.sample(logp, generator)) for _ in range(3000)]
-        assert chi_squared(drawn, truth) > 1e-4
-        drawn = [tuple(canvas.joint(logp, generator).tokens.tolist()) for _ in range(3000)]
-        assert chi_squared(drawn, truth) > 1e-4
 
 
 def test_nothing_underflows():
@@ -205,8 +242,8 @@ def test_reductions_agree():
     torch = pytest.importorskip("torch")
     from structgen.diffusion.reduction import OnDevice, reduced
 
-    case = Case(7)
-    a = automaton_of(case.compiled)
+    case = RegularCase(7, "choice")
+    a = automaton_of(case.constraint)
     generator = np.random.default_rng(2)
     logits = generator.normal(0, 30, (5, case.vocabulary.size + 3))
     logits[1, generator.random(logits.shape[1]) < 0.5] = -np.inf
@@ -267,8 +304,14 @@ def test_blocks_carry_on():
     first = Canvas(compiled, 3, remaining=4)
     first.set_all(list(b"abc"))
     assert first.feasible()
-    second = Canvas(compiled, 4)
-    second.follow(first)
+    for second in (Canvas(compiled, 6), Canvas(compiled, 4, before=first)):
+        second.follow(first)
+        second.set_all([None] * 4 + [256] * (second.length - 4))
+        assert second.feasible()
+    with pytest.raises(BudgetError):
+        Canvas(compiled, 2, before=first)
+    with pytest.raises(MatcherError, match="not finished"):
+        Canvas(compiled, 4, before=Canvas(compiled, 3, remaining=4))
     assert second.forced() == {0: 100, 1: 101, 2: 102, 3: 256}
     logp = np.zeros((4, 257), np.float32)
     assert second.argmax(logp)[0].tolist() == [100, 101, 102, 256]
@@ -299,9 +342,16 @@ def test_bad_canvases():
     for scores in (np.zeros((3, 257)), np.zeros((7, 20)), np.full((7, 257), np.nan), np.full((7, 257), np.inf)):
         with pytest.raises(ModelError):
             canvas.argmax(scores)
-    for options in ({"length": 0}, {"length": 4, "padding": "some"}):
+    for options in ({"length": 0}, {"length": 4, "padding": "some"}, {"length": 7, "pad": ord("a")},
+                    {"length": 7, "pad": -1}, {"length": 7, "remaining": -1}):
         with pytest.raises(StructgenError):
             Canvas(compiled, **options)
+    outside = Canvas(compiled, 7, pad=300, padding="scored")
+    with pytest.raises(ModelError, match="padding token 300"):
+        outside.argmax(np.zeros((7, 257)))
+    letters = sg.Vocabulary.from_tokens([b"a", b"b", None], eos_ids=[2])
+    with pytest.raises(VocabularyError):
+        Canvas(Constraint(sg.Choice(["abc"]).grammar(), letters), 4)
     recursive = sg.JsonSchema({"$ref": "#/$defs/a", "$defs": {"a": {"type": "array", "items": {"$ref": "#/$defs/a"}}}})
     from structgen.diffusion.byte_dfa import byte_dfa
     with pytest.raises(LimitError, match="recursive"):

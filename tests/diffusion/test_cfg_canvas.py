@@ -230,8 +230,9 @@ def test_padding_blocks_and_slots_to_come():
     first.set_all(list(b"((("))
     assert first.feasible()
     assert not _blocked(compiled, b"(((", 3).feasible()         # three brackets and the end token do not fit
-    second = Canvas(compiled, 4)
-    second.follow(first)
+    with pytest.raises(BudgetError):
+        Canvas(compiled, 2, before=first)
+    second = Canvas(compiled, 4, before=first)
     assert second.forced() == {0: 41, 1: 41, 2: 41, 3: 256}
     assert second.argmax(np.zeros((4, 257)))[0].tolist() == [41, 41, 41, 256]
     first.set(1, None)
