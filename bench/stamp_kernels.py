@@ -23,6 +23,7 @@ JSON = [f"automata/stack_{part}.py" for part in ("layout", "objects", "contexts"
 #: file -> kernel files compiled into it, in an order in which they can be stamped
 DEPENDENTS = {
     **{name: LEXER + JSON[:i] for i, name in enumerate(JSON) if i},
+    "tokens/mask_classes.py": LEXER + JSON,
     **{name: ["automata/lexer_kernels.py", *CFG[:i]] for i, name in enumerate(CFG)},
     "diffusion/byte_dfa_kernels.py": LEXER + JSON,
 }

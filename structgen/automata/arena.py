@@ -28,6 +28,8 @@ from ..grammar.arrays import canonical
 from ..grammar.ir import JsonGrammar, TextGrammar
 from ..tokens import mask_kernels as mk
 from ..tokens import mask_layout as ml
+from ..tokens.class_trie import class_trie
+from ..tokens.mask_classes import Machines, text_natives
 from ..tokens.tables import CHUNK_ROWS, TokenTables
 from . import stack_kernels as sk
 from . import stack_layout as sl
@@ -247,6 +249,7 @@ class Arena:
         self.text_before: Any = None        # see decoding.matcher
         self.closing: Any = None
         self._xwords: list[tuple[str, ...]] = [()]
+        self._machines: Machines | None = None
         self._texts: dict[Any, int] = {}
         self._text_list: list[str | None] = []
         self._n_items = 0
@@ -301,6 +304,8 @@ class Arena:
         done = self.call(sk.stack_call, sk.CALL_DONE, 0, 0, 0, 0)
         assert done == 0
         if isinstance(self.grammar, TextGrammar):
+            for slot, native in text_natives().items():
+                self.block[slot] = native.address
             q = self.lexer.add_text(self.grammar.lang)
             return (q + sl.RAW_BASE) << sl.SHIFT
         root = self.lowering.ready(self.grammar.root)
@@ -321,7 +326,8 @@ class Arena:
     def nbytes(self) -> int:
         """Bytes held, rows included."""
         held = sum(a.nbytes for d in (self._pools, self._hashes, self._extra) for a in d.values())
-        return self._memory.slab.nbytes + held + sum(c.nbytes for c in self._chunks) + self.lexer.nbytes
+        return self._memory.slab.nbytes + held + sum(c.nbytes for c in self._chunks) + self.lexer.nbytes \
+            + (self._machines.nbytes if self._machines is not None else 0)
 
     @property
     def rows_bytes(self) -> int:
@@ -379,10 +385,20 @@ class Arena:
             self._make_xset(a, b)
         elif what == sl.NEED_POSITION:
             self.lowering.places.build(a)
+        elif what == ml.NEED_MACHINE:
+            self._add_machine(a)
         elif what == sl.NEED_ITEM:
             self._note_item(a, b)
         else:
             raise AssertionError(f"unknown need {what}")
+
+    def _add_machine(self, m: int) -> None:
+        """Make the class trie of an automaton of the lexer."""
+        if self._machines is None:
+            self._machines = Machines()
+        self._machines.add(m, class_trie(self.tables, *self.lexer.byte_classes(m)))
+        records = self._machines.records
+        self.block[ml.MACHINES], self.block[ml.N_MACHINES] = records.ctypes.data, len(records)
 
     def threads(self, state: int) -> list[int]:
         """The threads of a state."""

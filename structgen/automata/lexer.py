@@ -210,6 +210,21 @@ class Lexer:
             block[K.B_RAWANY] = K.lx_call(self._lb, K.O_RAW_ANY, m, 0, 0)
         return int(block[K.B_RAWANY])
 
+    def byte_classes(self, m: int) -> tuple[np.ndarray, np.ndarray]:
+        """How machine `m` tells decoded bytes apart: the class of each, and by class whether it leads anywhere.
+
+        uint16[256] and uint8[256].
+        """
+        machine = self.table("M")[16 * m:16 * m + 16]
+        at = int(machine[K.M_RMAP])
+        classes = self.table("C")[at:at + 256].copy()
+        alive = np.zeros(256, np.uint8)
+        nfa = next((p for p in self._pins if p.address == machine[K.M_NFA]), None)
+        # 0xC0, 0xC1 and what is above 0xF4 are in no UTF-8
+        for lo, hi in [(0, 0xBF), (0xC2, 0xF4)] if nfa is None else nfa.spans():
+            alive[classes[lo:hi + 1]] = 1
+        return classes, alive
+
     def _component(self, atom, json: bool) -> tuple[int, int]:
         """(type, start value) of an atom as a component."""
         if isinstance(atom, Length):

@@ -52,6 +52,12 @@ class Prepared:
         K.lx_call(lb, K.O_PREPARE, address(args), 0, 0)
         self.distances = False
 
+    def spans(self) -> "set[tuple[int, int]]":
+        """The ranges of bytes on edges."""
+        at = int(self.data[K.N_EDGE])
+        found = np.unique(self.data[at:at + 2 * int(self.data[K.N_E]):2]).tolist()
+        return {(span & 0xFF, span >> 8) for span in found}
+
     def with_distances(self, lb: int) -> None:
         """Fill in the distances that products with lengths use."""
         if not self.distances:

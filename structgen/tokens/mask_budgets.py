@@ -15,7 +15,7 @@ from .mask_layout import (
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "980c197561f37f1202337dadfb5446ee77cc925d0545b0c4199b3373301194fb"
+DEPENDS_ON = "9aa346040cbd7044e07945e9a1d06d17b8b489862ae372191cdd26e56d6ad2b5"
 
 
 @njit(**_ENTRY)

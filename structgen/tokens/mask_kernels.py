@@ -47,7 +47,7 @@ from .mask_regions import after_bits, lexeme_row, near_any, region_of, region_wa
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "462e57241c4950b737930dc88541b4850c94fc531670e63a0e507fbfd067d5e4"
+DEPENDS_ON = "650e65a8f3fd7601ba1b0cdf5b79a366fc6da665a8b6273a50da814fa9a564b6"
 
 
 # ------------------------------------------------------------------ gaps

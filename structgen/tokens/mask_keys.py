@@ -20,7 +20,7 @@ from .mask_layout import (
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "9dfb85bdc9a69de5749fad6641e840c7b73536bc0d9979cdc631b72b0f594444"
+DEPENDS_ON = "c363bc37a6848350427c2b7254a4fa7e4cb78255a4554393192cee7b811c7507"
 
 
 @njit(**_OPT)

@@ -10,12 +10,12 @@ from ..automata.lexer_kernels import AL_BASE
 from ..automata.stack_contexts import gap
 from ..automata.stack_layout import (
     BITS, DEAD, F_ROW, LX_BASE, NEED, NEED_LEXER, N_STATIC, QUOTE, RAW_BASE, ROOM_REGION, SHIFT, STATIC, TOUCHED,
-    call2, call5, call6, call7, grow_probe, ld16, ld32, ld64, ld8, mix, need, np_empty, popcount, st32, st64)
+    call2, call3, call5, call6, call7, grow_probe, ld16, ld32, ld64, ld8, mix, need, np_empty, popcount, st32, st64)
 from ..automata.stack_lexemes import ASK_ANYLEN, ASK_BOUNDED, ASK_REP, ask_lexer, lexeme_label, piece_label, piece_step
 from ..automata.stack_objects import intern_bits
 from .mask_layout import (
-    AFTER_KEYS, BLOB, CAP_PAIRS, CAP_REGIONS, CUT_OFF, CUT_POS, CUT_SUFFIX, DEPTH, F_AFTER, F_NEAR_ANY, F_REGION,
-    F_REGION_OF, F_RETURNS, F_WALK, LABEL_SEEN, LEN_ROWS, LETTERS, LONG_CHARS, LONG_TOKENS, MIXED, M_AFTER,
+    AFTER_KEYS, BLOB, CAP_PAIRS, CAP_REGIONS, CUT_OFF, CUT_POS, CUT_SUFFIX, DEPTH, F_AFTER, F_CLASSES, F_NEAR_ANY,
+    F_REGION, F_REGION_OF, F_RETURNS, F_WALK, LABEL_SEEN, LEN_ROWS, LETTERS, LONG_CHARS, LONG_TOKENS, MIXED, M_AFTER,
     M_REGION, N_AFTER, N_LEN_ROWS, N_LONG, N_PAIRS, N_REGIONS, N_ROWS, N_STR_PAIRS, N_SUFFIX, OFFSETS, PAIRS,
     PAIR_LABELS, REGIONS, REGION_KEYS, REGION_W, ROOM_AFTER, ROW_FLAGS, R_ABS, R_LABEL, R_NPAIRS, R_PAIRS, R_ROW,
     SCRATCH, STACK, STR_ENDS, STR_LENS, STR_PAIRS, SUFFIX, S_REGION, TRIE, TRIE_BYTES, TRIE_FIRST, TRIE_TOKEN,
@@ -23,7 +23,7 @@ from .mask_layout import (
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "bf56c5ccf6d375e194be61b715f4d060cb8a7039d5347b41d72b8f6564e31c0a"
+DEPENDS_ON = "a7265929d07dbebaca542361eabd5ee0015c4a1151e568cfde25da86bbf317bb"
 
 
 @njit(**_OPT)
@@ -389,6 +389,10 @@ def region_of(e, q):
         m = near_limit(e, q, row_address(e, row), ld64(e, PAIRS), first, ld64(e, CAP_PAIRS))
     if m == -4 and q < RAW_BASE:
         m = call6(ld64(e, F_NEAR_ANY), e, q, row_address(e, row), ld64(e, PAIRS), first, ld64(e, CAP_PAIRS))
+    if m == -4 and q >= RAW_BASE and ld64(e, F_CLASSES) != 0:
+        m = call3(ld64(e, F_CLASSES), e, q, row_address(e, row))
+        if m == 0:
+            m = first
     if m == -4:
         m = call7(ld64(e, F_REGION), e, q, row_address(e, row), ld64(e, PAIRS), first, ld64(e, CAP_PAIRS), 0)
     if m < 0:

@@ -18,6 +18,7 @@ import re
 import sys
 import threading
 import weakref
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -249,7 +250,9 @@ class TokenTables:
         self.arena_layout: Any = None           # see automata/arena.py
         #: nodes of the trie with what occurs below them, see automata/cfg_layout.py
         self.grouped_nodes: Any = None
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
+        #: see class_trie
+        self.class_tries: "OrderedDict[bytes, Any]" = OrderedDict()
         #: the two kernels of every step (they rely on the GIL: without one, nothing is known and all is asked)
         self.peek, self.step = _unknown, _unknown
         self._free: list[np.ndarray] = []
@@ -483,14 +486,14 @@ class TokenTables:
 
     def take_chunk(self) -> np.ndarray:
         """Room for 64 rows, reused where an arena has gone."""
-        with self._lock:
+        with self.lock:
             if self._free:
                 return self._free.pop()
         return np.empty((CHUNK_ROWS, self.words), np.int64)
 
     def give_back(self, chunks: list[np.ndarray]) -> None:
         """Take chunks of rows back from an arena that is no longer used."""
-        with self._lock:
+        with self.lock:
             self._free.extend(chunks[: max(0, 32 - len(self._free))])
         chunks.clear()
 
