@@ -18,6 +18,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from ..automata.arena import Arena
 from ..automata.stack_layout import NEED, NEED_ITEM, NEED_PY, NEED_XTEXT
 from ..errors import LimitError, StructgenError
 from . import byte_dfa_kernels as bk
@@ -67,13 +68,16 @@ def byte_dfa(compiled: Any, max_states: int = MAX_STATES) -> ByteDfa:
     from ..decoding.compiled import Compiled
 
     own = Compiled(compiled.grammar, _byte_vocabulary(), source=compiled.source)
-    if not hasattr(own.matcher(), "state"):
+    start = own.matcher()
+    if not hasattr(start, "state"):
         raise StructgenError("canvases need a regular constraint; this is a context-free grammar",
                              hint="schemas without recursion, regular expressions and choices are regular")
-    return _minimal(*(_explored(own.arena(), max_states) or _by_matchers(own, max_states)))
+    arena = getattr(start, "_arena", None)      # grammars have an engine of their own
+    found = _explored(arena, max_states) if isinstance(arena, Arena) else None
+    return _minimal(*(found or _by_matchers(own, max_states)))
 
 
-def _explored(arena: Any, max_states: int) -> Optional[tuple[np.ndarray, np.ndarray]]:
+def _explored(arena: Arena, max_states: int) -> Optional[tuple[np.ndarray, np.ndarray]]:
     """Rows and accepting states of all states of a stack machine; None if a step depends on the text before it."""
     states, at = np.empty(max_states, np.int64), np.zeros(3, np.int64)
     step, accepting = np.empty((max_states, 256), np.int32), np.empty(max_states, np.uint8)

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, Optional, Sequence
 
 import numpy as np
 
+from ..decoding.matcher import _integer
 from ..errors import BudgetError, MatcherError, ModelError, StructgenError, VocabularyError
 from . import canvas_kernels as ck
 from .reduction import reduced
@@ -95,6 +96,9 @@ class Canvas:
 
     def __new__(cls, compiled: Any = None, *args: Any, **options: Any) -> "Canvas":
         if compiled is not None:
+            if not hasattr(compiled, "grammar"):
+                raise StructgenError(f"a canvas takes a compiled constraint, not {type(compiled).__name__}",
+                                     hint="sg.compile(constraint, vocabulary)")
             cls._check_ends(compiled.vocabulary, **options)
         if cls is Canvas and compiled is not None:
             from .cfg_source import is_regular
@@ -181,10 +185,7 @@ class Canvas:
         if token is None:
             c = -1
         else:
-            token = int(token)
-            if not 0 <= token < self.automaton.vocabulary.size and token != self.pad:
-                raise MatcherError(f"token {token} is outside the vocabulary of "
-                                   f"{self.automaton.vocabulary.size}", token=token)
+            token = self._token(token)
             c = self._class(token)
         self.tokens[slot] = -1 if token is None else token
         if c != self._fixed[slot]:
@@ -205,10 +206,16 @@ class Canvas:
             self.set(slot, None if token is None or token < 0 else token)
 
     def _slot(self, slot: int) -> int:
-        slot = int(slot)
+        slot = _integer(slot, "a slot")
         if not 0 <= slot < self.length:
             raise MatcherError(f"slot {slot} is outside the canvas of {self.length}")
         return slot
+
+    def _token(self, token: int) -> int:
+        token, size = _integer(token, "a token id"), self.automaton.vocabulary.size
+        if not 0 <= token < size and token != self.pad:
+            raise MatcherError(f"token {token} is outside the vocabulary of {size}", token=token)
+        return token
 
     @property
     def masked(self) -> np.ndarray:
@@ -307,7 +314,8 @@ class Canvas:
     def forced(self, slots: Optional[Sequence[int]] = None) -> dict[int, int]:
         """Masked slots (of `slots`) at which one token is left, and that token."""
         a = self.automaton
-        slots = self.masked if slots is None else np.array([s for s in slots if self.tokens[s] < 0], np.int64)
+        slots = self.masked if slots is None else np.array([s for s in map(self._slot, slots) if self.tokens[s] < 0],
+                                                           np.int64)
         rows = self.class_masks(slots)
         if self.pad == a.vocabulary.eos_ids[0] and len(a.vocabulary.eos_ids) == 1:
             rows[:, a.pad_class] |= rows[:, a.end_class]        # the same token

@@ -99,10 +99,7 @@ class CfgCanvas(Canvas):
         slot = self._slot(slot)
         old = int(self.tokens[slot])
         if token is not None:
-            token = int(token)
-            if not 0 <= token < self.automaton.vocabulary.size and token != self.pad:
-                raise MatcherError(f"token {token} is outside the vocabulary of "
-                                   f"{self.automaton.vocabulary.size}", token=token)
+            token = self._token(token)
         new = -1 if token is None else token
         if old == new:
             return

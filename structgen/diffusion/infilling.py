@@ -7,24 +7,29 @@ the size at which the model is surest on average, tried from 1 to 16 slots in on
 
 Without a model the same question is asked over bytes, with gaps of any
 length: can they be filled, and with how little?  For regular constraints that is a
-shortest path over the states of the byte automaton.
+shortest path over the states of the byte automaton; for grammars and recursive
+schemas a search over the states of a matcher, the shortest fillings first, which
+finds the shortest one or gives up after `MAX_POSITIONS`.
 """
 
 from __future__ import annotations
 
 import heapq
 import weakref
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Callable, Optional, Sequence, Union
 
 import numpy as np
 
-from ..errors import MatcherError, ModelError, StructgenError
+from ..errors import LimitError, MatcherError, ModelError, StructgenError
 
 __all__ = ["HOLE", "Hole", "Infilled", "infill"]
 
 #: sizes that are tried for a gap without one
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16)
+#: positions (part, state of a matcher) that a search without a model looks at
+MAX_POSITIONS = 20_000
 
 
 @dataclass(frozen=True)
@@ -101,8 +106,10 @@ def infill(*parts: Union[str, Hole], schema_or_grammar: Any = None, model: Any =
 
     Raises
     ------
-    MatcherError
-        If no filling satisfies the constraint; before the model is called.
+    MatcherError, BudgetError
+        If no filling satisfies the constraint, or the slots are too few for any text; before the model is called.
+    LimitError
+        Without a model, under a grammar or recursive schema: no filling was found in 20,000 positions.
     ModelError
         If the model is no masked language model.
 
@@ -243,10 +250,11 @@ _automata: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
 
 
 def _shortest(parts: Sequence[Any], schema: Any) -> Infilled:
-    """The shortest filling under a regular constraint."""
+    """The shortest filling."""
     from ..api import _compiled
     from ..constraints import Constraint
     from .byte_dfa import _byte_vocabulary, byte_dfa
+    from .cfg_source import is_regular
     from .generating import canvas_constraint
 
     if schema is None:
@@ -256,8 +264,20 @@ def _shortest(parts: Sequence[Any], schema: Any) -> Infilled:
                              hint="HOLE is a gap of any length")
     compiled = _compiled(schema if isinstance(schema, Constraint) else canvas_constraint(schema), _byte_vocabulary())
     if compiled not in _automata:
-        _automata[compiled] = byte_dfa(compiled)
+        try:
+            _automata[compiled] = byte_dfa(compiled) if is_regular(compiled) else None
+        except LimitError:
+            _automata[compiled] = None
     dfa = _automata[compiled]
+    filled = _searched(parts, compiled) if dfa is None else _by_states(parts, dfa)
+    text = b"".join(filled).decode("utf-8")
+    source = compiled.source
+    value = source.value(text) if isinstance(source, Constraint) else text
+    return Infilled(value, text, [d.decode("utf-8", "replace") for p, d in zip(parts, filled) if isinstance(p, Hole)])
+
+
+def _by_states(parts: Sequence[Any], dfa: Any) -> list[bytes]:
+    """What stands in each part of the shortest text: a path over the states of an automaton."""
     # per part: state -> (cost, state before, bytes of the gap)
     here: dict[int, int] = {0: 0}
     trail: list[dict[int, tuple[int, bytes]]] = []
@@ -276,8 +296,7 @@ def _shortest(parts: Sequence[Any], schema: Any) -> Infilled:
                 if at == len(data) and t not in after:
                     after[t], back[t] = cost, (s, b"")
             if not after:
-                raise MatcherError(f"the gaps cannot be filled: part {k + 1}, {_short(part)}, cannot go on after its "
-                                   f"first {furthest} bytes", offset=furthest)
+                raise _no_way(k, part, furthest)
             here = after
         trail.append(back)
     ends = [(cost, s) for s, cost in here.items() if dfa.accepting[s]]
@@ -289,15 +308,79 @@ def _shortest(parts: Sequence[Any], schema: Any) -> Infilled:
         state, data = back[state]
         filled.append(data if isinstance(part, Hole) else part.encode())
     filled.reverse()
-    text = b"".join(filled).decode("utf-8")
-    source = compiled.source
-    value = source.value(text) if isinstance(source, Constraint) else text
-    return Infilled(value, text, [d.decode("utf-8", "replace") for p, d in zip(parts, filled) if isinstance(p, Hole)])
+    return filled
+
+
+def _searched(parts: Sequence[Any], compiled: Any) -> list[bytes]:
+    """The same for grammars and recursive schemas: a search over matchers, the shortest fillings first."""
+    Position = tuple[int, Any, Any, bytes]              # part, matcher, position before, bytes since then
+    todo: deque[Position] = deque()
+    later: deque[Position] = deque()
+    cost: dict[tuple, int] = {}
+    level, furthest = 0, (-1, 0)
+
+    def reach(k: int, m: Any, state: Any, before: Any, data: bytes, more: int) -> None:
+        if cost.get((k, state), level + more + 1) > level + more:
+            cost[k, state] = level + more
+            if more:
+                after = m.fork()
+                after.accept_bytes(data)
+                later.append((k, after, before, data))
+            else:
+                todo.appendleft((k, m, before, data))
+
+    start = compiled.matcher()
+    reach(0, start, start.state, None, b"", 0)
+    while todo:
+        position = k, m, _, _ = todo.popleft()
+        if cost[k, m.state] < level:
+            pass                                        # was reached with less since
+        elif k == len(parts):
+            if m.can_end():
+                return _pieces(parts, position)
+        elif isinstance(parts[k], Hole):
+            steps = dict(m.byte_steps())
+            for b in sorted(steps, key=_RANK.__getitem__):
+                reach(k, m, steps[b], position, bytes([b]), 1)
+            reach(k + 1, m, m.state, position, b"", 0)
+        else:
+            data, after = parts[k].encode(), m.fork()
+            try:
+                after.accept_bytes(data)
+            except MatcherError as error:
+                furthest = max(furthest, (k, (error.offset or len(m.text)) - len(m.text)))
+            else:
+                reach(k + 1, after, after.state, position, data, 0)
+        if not todo:
+            todo, later, level = later, todo, level + 1
+        if len(cost) > MAX_POSITIONS:
+            raise LimitError(f"no filling found in {MAX_POSITIONS:,} positions", place="positions of a search for "
+                             "the shortest filling", limit=MAX_POSITIONS,
+                             hint="fixed text nearer to the gaps makes them easier; with a model gaps have a size")
+    k, size = furthest
+    if k < 0 or any(at == len(parts) for at, _ in cost):
+        raise MatcherError(f"the gaps cannot be filled: no valid text ends with {_short(parts[-1])}")
+    raise _no_way(k, parts[k], size)
+
+
+def _pieces(parts: Sequence[Any], position: Any) -> list[bytes]:
+    filled = [b""] * len(parts)
+    while position[2] is not None:
+        _, _, before, data = position
+        filled[before[0]] = data + filled[before[0]]
+        position = before
+    return filled
+
+
+def _no_way(k: int, part: Any, size: int) -> MatcherError:
+    return MatcherError(f"the gaps cannot be filled: part {k + 1}, {_short(part)}, cannot go on after its first {size} "
+                        "bytes", offset=size)
 
 
 #: bytes in the order in which equally short fillings prefer them
 _LIKED = [*b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", *b" _-.,:;()[]{}\"'"]
 _LIKED += [b for b in range(256) if b not in _LIKED]
+_RANK = {b: k for k, b in enumerate(_LIKED)}
 
 
 def _through_gap(dfa: Any, here: dict[int, int]) -> tuple[dict[int, int], dict[int, tuple[int, bytes]]]:

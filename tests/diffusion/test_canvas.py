@@ -328,9 +328,14 @@ def test_bad_canvases():
         Canvas(compiled, 5)
     assert caught.value.needed == 6 and caught.value.given == 5
     canvas = Canvas(compiled, 7)
-    for bad in (lambda: canvas.set(7, 1), lambda: canvas.set(0, 999), lambda: canvas.set_all([1])):
-        with pytest.raises(sg.MatcherError):
-            bad()
+    with pytest.raises(StructgenError, match="takes a compiled constraint, not dict"):
+        Canvas({"type": "string"}, 5)
+    for bad in (canvas, Canvas(sg.compile(sg.Lark('start: "a" start | "b"'), vocabulary), 7)):
+        for call in (lambda: bad.set(7, 1), lambda: bad.set(0, 999), lambda: bad.set_all([1]), lambda: bad.set(0, "a"),
+                     lambda: bad.set(0.5, 1), lambda: bad.set(0, -2), lambda: bad.masks([7]), lambda: bad.masks(["a"]),
+                     lambda: bad.forced([7]), lambda: bad.joint(np.zeros((7, 257)), window=(3, 3))):
+            with pytest.raises(sg.MatcherError):
+                call()
     canvas.set(0, ord("z"))
     assert not canvas.feasible()
     with pytest.raises(sg.MatcherError, match="no assignment"):

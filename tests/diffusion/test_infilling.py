@@ -11,7 +11,7 @@ import pytest
 
 import structgen as sg
 from structgen import HOLE
-from structgen.errors import MatcherError, ModelError, StructgenError
+from structgen.errors import LimitError, MatcherError, ModelError, StructgenError
 
 
 def test_shortest_fillings_by_enumeration():
@@ -38,6 +38,49 @@ def test_shortest_fillings_by_enumeration():
             assert done.text == "".join(next(left) if p is HOLE else p for p in parts)
             solved += 1
     assert solved > 20 and refused > 10
+
+
+@pytest.mark.parametrize("grammar, alphabet, length", [
+    ('start: "(" start ")" start | "x" | ', "()x", 7), ('start: "a" start "b" | "c" start | "c"', "abc", 7),
+    ('start: sum\nsum: n ("+" n)*\nn: /[01]+/ | "(" sum ")"', "01+()", 5)])
+def test_shortest_fillings_of_grammars(grammar, alphabet, length):
+    """Against all short texts, those of the grammar found by Lark."""
+    lark = pytest.importorskip("lark")
+    parser = lark.Lark(grammar, parser="earley")
+
+    def member(text):
+        try:
+            return bool(parser.parse(text))
+        except lark.exceptions.LarkError:
+            return False
+
+    texts = [t for n in range(length + 1) for t in map("".join, itertools.product(alphabet, repeat=n)) if member(t)]
+    rng, solved = random.Random(1), 0
+    for _ in range(25):
+        whole = rng.choice(texts)
+        cuts = sorted(rng.choices(range(len(whole) + 1), k=4))
+        # a text with two stretches cut out of it, so it can be filled, perhaps in fewer bytes
+        parts = [p for p in (whole[:cuts[0]], HOLE, whole[cuts[1]:cuts[2]], HOLE, whole[cuts[3]:]) if p != ""]
+        shape = re.compile("".join("(.*)" if p is HOLE else re.escape(p) for p in parts))
+        done = sg.infill(*parts, schema_or_grammar=sg.Lark(grammar), return_result=True)
+        assert member(done.text) and shape.fullmatch(done.text)
+        assert len(done.text) == min(len(t) for t in texts if shape.fullmatch(t))
+        left = iter(done.fills)
+        assert done.text == "".join(next(left) if p is HOLE else p for p in parts)
+        solved += bool(done.text)
+    assert solved > 15
+
+
+def test_recursive_schemas_without_a_model():
+    tree = {"$ref": "#/$defs/t", "$defs": {"t": {"type": "object", "required": ["name", "kids"], "properties": {
+        "name": {"type": "string"}, "kids": {"type": "array", "items": {"$ref": "#/$defs/t"}}}}}}
+    done = sg.infill('{"name":"x', HOLE, '"kids":[{', HOLE, '"y"', HOLE, schema_or_grammar=tree, return_result=True)
+    assert done.text == '{"name":"x","kids":[{"name":"y","kids":[]}]}'
+    assert sg.infill('{"a":', HOLE, "}", schema_or_grammar=sg.JsonSchema({"type": "object"})) == {"a": 0}
+    with pytest.raises(MatcherError, match="part 1.*first 2 bytes"):
+        sg.infill('{"kids', HOLE, schema_or_grammar=tree)
+    with pytest.raises(LimitError, match="20,000 positions"):
+        sg.infill(HOLE, ")(", HOLE, "(", schema_or_grammar=sg.Lark('start: "(" start ")" start |'))
 
 
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
