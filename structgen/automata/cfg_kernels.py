@@ -27,7 +27,7 @@ from .cfg_threads import (
 from .jit import without_collector
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "198eb17875831a17d48d97361d7afa44adf20a000624373958d11bdfb9a09151"
+DEPENDS_ON = "9cd42d29af1dbcec70f1d40157968f1fda950fd17269ae24025f4ad253b41a9a"
 
 __all__ = ["cfg_fill", "cfg_begin", "cfg_call", "natives"]
 

@@ -33,7 +33,7 @@ from .cfg_threads import alive, can_end, may_stop, unpair
 from .lexer_kernels import _lowest
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "59e37c4a7d77d1b725210c19cee76c056eb4dbeecddf9940f0fc92a93ae6a051"
+DEPENDS_ON = "416960cfdaa4639ba5bb513d26e5b2c68ec3bcf1930125de5c84fa8d03ff7a08"
 
 
 # ------------------------------------------------------------------ sets of tokens

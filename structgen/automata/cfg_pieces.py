@@ -21,7 +21,7 @@ from .cfg_layout import (
 from .cfg_threads import pair_of, shadow_add, shadow_step, unpair
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "69c89bb192138526176b2edc4affe8d27266b7b9a5ca011ec16aa077848b6e0a"
+DEPENDS_ON = "c91da7bb995d71f135115ae14256d274028f7f07c207a33e23e39926de629560"
 
 
 # ------------------------------------------------------------------ rows

@@ -21,7 +21,7 @@ from .cfg_layout import (
     find_or_add, ld32, ld64, memo_get, memo_put, need, njit, scratch, st64)
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "f759af9ce3a5d60f44e8446cedfadebe1a7b2b4d46ba75c78c095ff90355c108"
+DEPENDS_ON = "8b7406194c0bd96799b3891d965062c76f98d2263af412ac0f50a8c226f4dfc0"
 
 
 @njit(**_OPT)

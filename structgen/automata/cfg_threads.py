@@ -23,7 +23,7 @@ from .cfg_layout import (
 from .cfg_stacks import kappa_of, looks, shift, union
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "a0612d0044ede6c14499fd02ed9e024c0563e3d29c96c8971d8c5e80f39ab3cf"
+DEPENDS_ON = "aa84f0baf67c938a0b1b0cecd5fce80dd8c599ced87a07603d96d1892ff2f643"
 
 
 # ------------------------------------------------------------------ lexeme states

@@ -6,8 +6,8 @@ from .lexer_kernels import (
     AL_BASE, B_ARG1, B_C, B_M, B_MINIMAL, B_NC, B_NM, B_NP, B_NS, B_NT, B_P, B_Q, B_S, B_T, B_UJ, B_UR, C_DFA,
     C_TRIE, FAR, K_ESC, K_GIVEN, K_PROD, LX_BASE, LX_DEAD, LX_FUEL, LX_NEED, M_CLAUSES, M_COLS, M_COMPS, M_JMAP,
     M_JSON, M_K, M_NCLAUSES, M_NFA, M_REPS, M_RMAP, N_CLASSES, N_E, N_EDGE, N_HEAD, N_INFO, N_MAP, N_N, N_NSTART,
-    N_OFF, N_REP, N_START, O_LABEL, O_STEP, S_DATA, S_HASH, S_JMAP, S_KIND, S_LABEL, S_LEN, S_RMAP, S_ROW, V_LIVE,
-    ld16, ld32, ld64, ld8, lds8, st16, st32, st64, _go, _jit)
+    N_OFF, N_OPEN, N_REP, N_START, O_LABEL, O_STEP, S_DATA, S_HASH, S_JMAP, S_KIND, S_LABEL, S_LEN, S_RMAP, S_ROW,
+    V_LIVE, ld16, ld32, ld64, ld8, lds8, st16, st32, st64, _go, _jit)
 from .lexer_states import _intern, _mix
 
 
@@ -36,12 +36,50 @@ def _covered(nfa, masks, ur, x, u):
 
 
 @_jit
+def _simulated(nfa, ur, accepting):
+    """Which states simulate which of the any-string automaton's: a mask in the second int of each.
+
+    The greatest such relation; with `accepting` to accept everything, else only to go on
+    whatever comes.
+    """
+    n = ld32(nfa, N_N)
+    off, edge = nfa + 4 * ld32(nfa, N_OFF), nfa + 4 * ld32(nfa, N_EDGE)
+    info = nfa + 4 * ld32(nfa, N_INFO)
+    for x in range(n):
+        # Whatever takes everything has edges over exactly the legal bytes.
+        low, high = 256, -1
+        for e in range(ld32(off, x), ld32(off, x + 1)):
+            low, high = min(low, ld32(edge, 2 * e) & 0xFF), max(high, ld32(edge, 2 * e) >> 8)
+        mask = 0
+        if high == 0xF4:
+            mask = 1 if low == 0 and (not accepting or ld32(info, 4 * x) != 0) else 0
+        elif high == 0xBF:
+            mask = 0x0E if low == 0x80 else 0x10 if low == 0xA0 else 0x40 if low == 0x90 else 0
+        elif low == 0x80:
+            mask = 0x20 if high == 0x9F else 0x80 if high == 0x8F else 0
+        st32(info, 4 * x + 1, mask)
+    changed = True
+    while changed:
+        changed = False
+        for x in range(n - 1, -1, -1):
+            mask = ld32(info, 4 * x + 1)
+            keep = mask
+            for u in range(8):
+                if keep >> u & 1 and not _covered(nfa, info, ur, x, u):
+                    keep -= 1 << u
+            if keep != mask:
+                st32(info, 4 * x + 1, keep)
+                changed = True
+
+
+@_jit
 def _prepare(args):
     """Lay out an NFA for the kernels; `args` holds addresses and sizes.
 
     Finds byte classes (bytes with the same edges, compared by a 64-bit sum of
-    edge hashes), and states that accept every continuation: the greatest
-    simulation of the any-string automaton, which finds every `.*` tail.
+    edge hashes), states that accept every continuation, by the greatest
+    simulation of the any-string automaton, which finds every `.*` tail, and
+    states that go on whatever comes, such as the one before an unanchored match.
     """
     nfa, n, m, ns = ld64(args, 0), ld64(args, 1), ld64(args, 2), ld64(args, 3)
     start, src, dst = ld64(args, 4), ld64(args, 5), ld64(args, 6)
@@ -63,6 +101,9 @@ def _prepare(args):
     info = nfa + 4 * at
     st32(nfa, N_INFO, at)
     at += 4 * n
+    open_ = nfa + 4 * at
+    st32(nfa, N_OPEN, at)
+    at += n
     cmap = nfa + 4 * at
     st32(nfa, N_MAP, at)
     at += 256
@@ -110,31 +151,11 @@ def _prepare(args):
     st32(nfa, N_CLASSES, classes)
     for x in range(n):
         st32(info, 4 * x, ld8(acc, x))
-        # Whatever accepts everything has edges over exactly the legal bytes.
-        low, high = 256, -1
-        for e in range(ld32(off, x), ld32(off, x + 1)):
-            low, high = min(low, ld32(edge, 2 * e) & 0xFF), max(high, ld32(edge, 2 * e) >> 8)
-        mask = 0
-        if high == 0xF4:
-            mask = 1 if low == 0 and ld8(acc, x) else 0
-        elif high == 0xBF:
-            mask = 0x0E if low == 0x80 else 0x10 if low == 0xA0 else 0x40 if low == 0x90 else 0
-        elif low == 0x80:
-            mask = 0x20 if high == 0x9F else 0x80 if high == 0x8F else 0
-        st32(info, 4 * x + 1, mask)
         st32(info, 4 * x + 2, -1)   # distances are computed when asked for
-    changed = True
-    while changed:
-        changed = False
-        for x in range(n - 1, -1, -1):
-            mask = ld32(info, 4 * x + 1)
-            keep = mask
-            for u in range(8):
-                if keep >> u & 1 and not _covered(nfa, info, ur, x, u):
-                    keep -= 1 << u
-            if keep != mask:
-                st32(info, 4 * x + 1, keep)
-                changed = True
+    _simulated(nfa, ur, False)
+    for x in range(n):
+        st32(open_, x, ld32(info, 4 * x + 1) & 1)
+    _simulated(nfa, ur, True)
     for x in range(n):
         mask = ld32(info, 4 * x + 1)
         out = -1

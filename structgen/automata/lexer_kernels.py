@@ -42,7 +42,8 @@ from numba.extending import intrinsic
 from .jit import njit
 from .static_dfa import LX_BASE
 
-__all__ = ["lx_step", "lx_label", "lx_escape", "lx_range", "lx_range2", "lx_rep", "lx_anylen", "lx_bounded", "lx_call",
+__all__ = ["lx_step", "lx_label", "lx_escape", "lx_range", "lx_range2", "lx_rep", "lx_anylen", "lx_bounded", "lx_open",
+           "lx_call",
            "LX_BASE", "LX_DEAD", "LX_NEED", "LX_FUEL", "AL_BASE", "TRIE_BASE", "RTRIE_BASE", "INF"]
 
 LX_DEAD, LX_NEED, LX_FUEL = -1, -2, -3
@@ -91,9 +92,9 @@ M_NFA, M_K, M_COMPS, M_CLAUSES, M_NCLAUSES, M_JMAP, M_RMAP, M_COLS, M_JSON, M_RE
     0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 C_DFA, C_TRIE, C_LENGTH = 0, 1, 2
 
-# Prepared NFA (int32 words): header, then offsets, edges, 4 ints a state, map.
-N_N, N_E, N_CLASSES, N_START, N_NSTART, N_OFF, N_EDGE, N_INFO, N_MAP, N_REP, N_HEAD = \
-    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 16
+# Prepared NFA (int32 words): header, then offsets, edges, 4 ints a state, 1 more, map.
+N_N, N_E, N_CLASSES, N_START, N_NSTART, N_OFF, N_EDGE, N_INFO, N_MAP, N_REP, N_OPEN, N_HEAD = \
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 16
 FAR = 1 << 30                         # distance: not reachable
 
 ESC_MAP, ESC_COLS = 256, 30           # where its class map lies (in maps), row width
@@ -313,6 +314,23 @@ def lx_bounded(lb, q):
     for i in range(ld32(nfa, N_N)):
         longest = max(longest, ld32(info + 16 * i, 2))
     return (dfa, (length & INF) - longest) if longest < FAR else none
+
+
+@_hot
+def lx_open(lb, q):
+    """1 if one pattern is read at `q` of which something can be matched whatever comes next, else 0."""
+    if q < LX_BASE or q >= AL_BASE:
+        return 0
+    s = ld64(lb, B_S) + 64 * (q - LX_BASE)
+    kind = ld64(s, S_KIND)
+    if kind & 0xFF != K_DFA:
+        return 0
+    nfa = ld64(ld64(lb, B_M), 16 * (kind >> 8) + M_NFA)
+    flags, states = nfa + 4 * ld32(nfa, N_OPEN), ld64(lb, B_L) + 4 * ld64(s, S_DATA)
+    for j in range(ld64(s, S_LEN)):
+        if ld32(flags, ld32(states, j)) != 0:
+            return 1
+    return 0
 
 
 @_hot

@@ -2,8 +2,8 @@
 
 A prepared NFA is one int32 array (offsets in its header): edges by source
 state, byte classes, and for each state whether it accepts, whether it accepts
-every continuation, and (on demand) distances to acceptance.  It is immutable
-once handed out, and shared by all lexers.
+every continuation or goes on whatever comes, and (on demand) distances to
+acceptance.  It is immutable once handed out, and shared by all lexers.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Prepared:
         accept = np.ascontiguousarray(nfa.accept, np.bool_)
         self.n = n = int(nfa.n)
         m = len(src)
-        # header, start states, offsets, edges, 4 ints a state, classes; then scratch
-        self.data = np.empty(K.N_HEAD + len(start) + 5 * n + 2 * m + 1100, np.int32)
+        # header, start states, offsets, edges, 5 ints a state, classes; then scratch
+        self.data = np.empty(K.N_HEAD + len(start) + 6 * n + 2 * m + 1100, np.int32)
         self.address = address(self.data)
         args = np.array([self.address, n, m, len(start), address(start), address(src), address(dst),
                          address(lo), address(hi), address(accept), address(RAW_STEPS)], np.int64)

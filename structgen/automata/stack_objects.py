@@ -16,7 +16,7 @@ from .stack_layout import (
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "3893d2bed3067314b8da93024ad3950d33a58b4f7217134c62868f4441ca87c0"
+DEPENDS_ON = "004fcd9f41d58b015843aa3f652a0dae6dadffef5da3762d9d8230d1ad0b8443"
 
 
 @njit(**_OPT)

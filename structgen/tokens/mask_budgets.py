@@ -15,7 +15,7 @@ from .mask_layout import (
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "9aa346040cbd7044e07945e9a1d06d17b8b489862ae372191cdd26e56d6ad2b5"
+DEPENDS_ON = "d2983a5d78896ce08731c30c480702d524a2ebd79437928be6f6504af0cd2dd2"
 
 
 @njit(**_ENTRY)

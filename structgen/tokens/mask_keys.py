@@ -20,7 +20,7 @@ from .mask_layout import (
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "c363bc37a6848350427c2b7254a4fa7e4cb78255a4554393192cee7b811c7507"
+DEPENDS_ON = "0b730e94d3d6c12cabbf1f65952c877c362ff281ce77f23174e065c0f33b8a57"
 
 
 @njit(**_OPT)

@@ -11,7 +11,8 @@ from ..automata.stack_contexts import gap
 from ..automata.stack_layout import (
     BITS, DEAD, F_ROW, LX_BASE, NEED, NEED_LEXER, N_STATIC, QUOTE, RAW_BASE, ROOM_REGION, SHIFT, STATIC, TOUCHED,
     call2, call3, call5, call6, call7, grow_probe, ld16, ld32, ld64, ld8, mix, need, np_empty, popcount, st32, st64)
-from ..automata.stack_lexemes import ASK_ANYLEN, ASK_BOUNDED, ASK_REP, ask_lexer, lexeme_label, piece_label, piece_step
+from ..automata.stack_lexemes import (
+    ASK_ANYLEN, ASK_BOUNDED, ASK_OPEN, ASK_REP, ask_lexer, lexeme_label, piece_label, piece_step)
 from ..automata.stack_objects import intern_bits
 from .mask_layout import (
     AFTER_KEYS, BLOB, CAP_PAIRS, CAP_REGIONS, CUT_OFF, CUT_POS, CUT_SUFFIX, DEPTH, F_AFTER, F_CLASSES, F_NEAR_ANY,
@@ -23,7 +24,7 @@ from .mask_layout import (
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "a7265929d07dbebaca542361eabd5ee0015c4a1151e568cfde25da86bbf317bb"
+DEPENDS_ON = "88cd36aa45cdf765bb228465ecd95dfbf1e17eb3a1249176ca3246fd04155f0b"
 
 
 @njit(**_OPT)
@@ -328,28 +329,59 @@ def near_limit(e, q, dst, pairs, n, cap):
         if x >= 0:
             set_bit(dst, t)
         i += 1
-    exits, ends = ld64(e, STR_PAIRS), ld64(e, STR_ENDS)
+    return exits(e, q, dst, pairs, n, cap)
+
+
+@njit(**_OPT)
+def exits(e, q, dst, pairs, n, cap):
+    """The part of a string state's region that leaves the string: each token with a quote is tried.
+
+    `q` stands between characters.  Arguments and result as `near_any`.
+    """
+    tokens, ends = ld64(e, STR_PAIRS), ld64(e, STR_ENDS)
     m = ld64(e, N_STR_PAIRS)
     if n + m > cap:
         return need(e, ROOM_REGION, 0, 0)
+    seen_label = -1
     for i in range(m):
-        t, s = ld32(exits, 2 * i), ld32(exits, 2 * i + 1)
-        x = run_token(e, q, t, ld32(ends, i))
-        if x >= 0:
-            label = piece_label(e, x)
-            if label < DEAD:
-                return label
-            if label >= 0 and s == 0:
-                set_bit(dst, t)
-            elif label >= 0:
-                st32(pairs, 2 * n, t)
-                st32(pairs, 2 * n + 1, s)
-                st32(ld64(e, PAIR_LABELS), n, label)
-                n += 1
-        elif x < DEAD:
-            return x
-    st64(e, LABEL_SEEN, 1)
+        t, s = ld32(tokens, 2 * i), ld32(tokens, 2 * i + 1)
+        label = run_token(e, q, t, ld32(ends, i))
+        if label >= 0:
+            label = piece_label(e, label)
+        if label < DEAD:
+            return label
+        if label < 0:
+            if s == 0:
+                clear_bit(dst, t)
+            continue
+        seen_label = label if seen_label == -1 or seen_label == label else MIXED
+        if s == 0:
+            set_bit(dst, t)
+        else:
+            st32(pairs, 2 * n, t)
+            st32(pairs, 2 * n + 1, s)
+            st32(ld64(e, PAIR_LABELS), n, label)
+            n += 1
+    st64(e, LABEL_SEEN, seen_label)
     return n
+
+
+@njit(**_OPT)
+def open_region(e, q, dst, pairs, n, cap):
+    """Region of a string state that whatever comes keeps alive: any string's, but for the ends.
+
+    So are most states of patterns without anchors.  Arguments and result as `near_any`.
+    """
+    if ask_lexer(e, ASK_OPEN, q) == 0:
+        return -4
+    r = piece_step(e, q, 113)           # no letter may follow inside of a character or an escape
+    if r < 0:
+        return r if r < DEAD else -4
+    words = ld64(e, WORDS)
+    src = ld64(ld64(e, S_REGION), R_ROW)
+    for i in range(words):
+        st64(dst, i, ld64(src, i))
+    return exits(e, q, dst, pairs, n, cap)
 
 
 @njit(**_OPT)
@@ -387,6 +419,8 @@ def region_of(e, q):
     m = -4
     if q < AL_BASE:
         m = near_limit(e, q, row_address(e, row), ld64(e, PAIRS), first, ld64(e, CAP_PAIRS))
+        if m == -4:
+            m = open_region(e, q, row_address(e, row), ld64(e, PAIRS), first, ld64(e, CAP_PAIRS))
     if m == -4 and q < RAW_BASE:
         m = call6(ld64(e, F_NEAR_ANY), e, q, row_address(e, row), ld64(e, PAIRS), first, ld64(e, CAP_PAIRS))
     if m == -4 and q >= RAW_BASE and ld64(e, F_CLASSES) != 0:
