@@ -29,6 +29,7 @@ import torch
 from ..errors import MatcherError, ModelError, StructgenError
 from .canvas import Canvas
 from .commit import RULES, chosen, share
+from .reduction import NO_DOUBLES
 from .scoring import MaskedScorer
 
 __all__ = ["Denoising", "CanvasRequest", "CanvasRow", "Step", "denoise"]
@@ -330,6 +331,8 @@ def _step(row: CanvasRow, slots: np.ndarray, logits: torch.Tensor, params: Denoi
     """Commit part of a joint assignment of a block."""
     low, high, steps = row.blocks[row.block]
     heat = params.heat
+    if logits.device.type in NO_DOUBLES:
+        logits = logits.cpu()
     if row.canvas is None:
         logits[:, never] = float("-inf")
     if heat not in (0.0, 1.0):

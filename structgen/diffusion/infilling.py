@@ -15,6 +15,7 @@ finds the shortest one or gives up after `MAX_POSITIONS`.
 from __future__ import annotations
 
 import heapq
+import itertools
 import weakref
 from collections import deque
 from dataclasses import dataclass, field
@@ -22,12 +23,14 @@ from typing import Any, Callable, Optional, Sequence, Union
 
 import numpy as np
 
-from ..errors import LimitError, MatcherError, ModelError, StructgenError
+from ..errors import BudgetError, LimitError, MatcherError, ModelError, StructgenError
 
 __all__ = ["HOLE", "Hole", "Infilled", "infill"]
 
-#: sizes that are tried for a gap without one
+#: sizes that are tried for a gap without one, beside the first that can be filled
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16)
+#: ways to size gaps that are looked at until one can be filled
+MAX_SIZES = 4096
 #: positions (part, state of a matcher) that a search without a model looks at
 MAX_POSITIONS = 20_000
 
@@ -205,26 +208,30 @@ def _sized(parts: Sequence[Any], sizes: Sequence[Optional[int]], loaded: Any, vo
     scorer = MaskedScorer(loaded.model, mask_token(loaded.model, loaded.tokenizer, vocabulary, params.mask_id),
                           pad or 0, guidance=params.guidance_scale,
                           shift=shifted(loaded.model) if params.shift_logits is None else params.shift_logits)
-    out = [4 if n is None else n for n in sizes]
+
+    def fitting(trial: Sequence[int]) -> Optional[tuple[np.ndarray, Any]]:
+        """The slots and the canvas (None without a constraint) for these sizes, if it can be filled."""
+        slots = np.array(_slots(parts, trial, vocabulary))
+        if compiled is None:
+            return slots, None
+        try:
+            canvas = Canvas(compiled, len(slots), padding="scored")
+        except BudgetError:
+            return None
+        canvas.set_all(slots.tolist())
+        return (slots, canvas) if canvas.feasible() else None
+
     starts = [k for k, n in enumerate(sizes) if n is None]
+    out = _first_sizes(sizes, starts, fitting)
     for k in starts:
         trials = []
-        for n in SIZES:
+        for n in sorted({*SIZES, out[k]}):
             trial = [*out[:k], n, *out[k + 1:]]
-            slots = np.array(_slots(parts, trial, vocabulary))
-            canvas = None
-            if compiled is not None:
-                try:
-                    canvas = Canvas(compiled, len(slots), padding="scored")
-                except StructgenError:
-                    continue
-                canvas.set_all(slots.tolist())
-                if not canvas.feasible():
-                    continue
-            low = len(_slots(parts[:_part_of(parts, k)] + (HOLE,), [*trial[:k], 0], vocabulary))
-            trials.append((n, slots, canvas, low))
+            if (fit := fitting(trial)) is not None:
+                low = len(_slots(parts[:_part_of(parts, k)] + (HOLE,), [*trial[:k], 0], vocabulary))
+                trials.append((n, *fit, low))
         if not trials:
-            continue            # other gaps decide; the canvas will say what is wrong if none does
+            continue            # nothing fits: the canvas will say what is wrong
         masked = [np.flatnonzero(slots < 0) for _, slots, _, _ in trials]
         scores = scorer([(ids, slots) for _, slots, _, _ in trials], masked)
         best, most = out[k], -np.inf
@@ -237,6 +244,21 @@ def _sized(parts: Sequence[Any], sizes: Sequence[Optional[int]], loaded: Any, vo
                 best, most = n, sure
         out[k] = best
     return out
+
+
+def _first_sizes(sizes: Sequence[Optional[int]], starts: Sequence[int], fitting: Callable[[Sequence[int]], Any]
+                 ) -> list[int]:
+    """Sizes that can be filled, in all the fewest slots; if none can, the largest."""
+    out = [4 if n is None else n for n in sizes]
+    if fitting(out) is not None:
+        return out
+    choices = itertools.islice(itertools.product(range(1, SIZES[-1] + 1), repeat=len(starts)), MAX_SIZES)
+    for chosen in sorted(choices, key=sum):
+        for k, n in zip(starts, chosen):
+            out[k] = n
+        if fitting(out) is not None:
+            return out
+    return [SIZES[-1] if k in starts else n for k, n in enumerate(out)]
 
 
 def _part_of(parts: Sequence[Any], gap: int) -> int:

@@ -5,7 +5,7 @@ class the greatest log probability, the log of the sum and, for entropies, how
 the sum is spread within the class.  This is the one step whose cost grows with
 the vocabulary, so it runs where the scores are: compiled loops for arrays and
 tensors on the CPU, torch operations on the device for others.  Only arrays of
-(slots, classes) leave the device.
+(slots, classes) leave a device that has double precision.
 
 On a GPU, sums are in the order in which atomic additions happen to come: the
 last bits of a float64 may differ from run to run.
@@ -21,7 +21,10 @@ import numpy as np
 from ..errors import ModelError
 from . import canvas_kernels as ck
 
-__all__ = ["Reduced", "reduced"]
+__all__ = ["NO_DOUBLES", "Reduced", "reduced"]
+
+#: devices without double precision, whose scores come over as they are
+NO_DOUBLES = ("mps",)
 
 
 class Reduced:
@@ -191,6 +194,8 @@ def reduced(logp: Any, slots: np.ndarray, length: int, automaton: Any, count: in
         logp = logp.detach()
         if logp.dtype not in (torch.float32, torch.float64):
             logp = logp.float()
+        if logp.device.type in NO_DOUBLES:
+            logp = logp.cpu()
         if logp.device.type != "cpu":
             if logp.shape[0] != len(slots):
                 logp = logp[torch.as_tensor(slots, device=logp.device)]

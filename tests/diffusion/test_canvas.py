@@ -268,6 +268,38 @@ def test_reductions_agree():
         with pytest.raises(ModelError):
             OnDevice(torch.from_numpy(logits), a, a.classes - 1, False)
 
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float32", "float64"])
+def test_scores_of_every_precision(kind, monkeypatch):
+    """Tensors of half precision are taken as they are; a law is the same by compiled loops and on a device."""
+    torch = pytest.importorskip("torch")
+    from structgen.diffusion import reduction
+
+    case = RegularCase(29, "nfa")
+    canvas = Canvas(case.constraint, 6)
+    generator = np.random.default_rng(4)
+    for _ in range(2):
+        logits = torch.from_numpy(generator.normal(0, 5, (6, case.size + 2)))
+        logits[:, 0] -= 30
+        logits[2, 1] = -torch.inf
+        logp = torch.log_softmax(logits, dim=1).to(getattr(torch, kind))
+        exact = logp.double().numpy()
+        assert abs(canvas.log_z(logp) - case.solve([-1] * 6, exact)[2]) < 1e-6
+        by_array, by_tensor = (canvas.joint(x, entropy=True) for x in (exact, logp))
+        with monkeypatch.context() as patch:
+            there = logp.float() if kind.endswith("16") else logp
+            a = canvas.automaton
+            device = reduction.OnDevice(there, a, a.classes - 1, True)
+            patch.setattr(canvas, "_reduced", lambda *_: (device, np.arange(6), np.arange(6)))
+            on_device = canvas.joint(None, entropy=True)
+            drawn = canvas.joint(None, generator)
+        for other in (by_tensor, on_device):
+            assert other.tokens.tolist() == by_array.tokens.tolist()
+            np.testing.assert_allclose(other.confidence, by_array.confidence, atol=1e-5)
+            np.testing.assert_allclose(other.entropy, by_array.entropy, atol=1e-4)
+        assert is_valid(case, drawn.tokens, [-1] * 6, {})
+
+
 def test_commits_never_get_stuck():
     vocabulary = sg.Vocabulary.from_tokens([*(bytes([b]) for b in range(256)), b'{"', b'":', b'"}', b"ab", None],
                                            eos_ids=[260])

@@ -120,6 +120,12 @@ def test_by_the_masked_model():
                          steps=3)
         assert free["name"].startswith("Clara") and isinstance(free["age"], int)
         assert sg.infill("a", HOLE(2), "b", model=llm, steps=1).startswith("a")
+        # both gaps need more slots than are tried first, one of them a number between those tried
+        digits = sg.infill("ab", HOLE, "-", HOLE, schema_or_grammar=sg.Regex("ab[0-9]{7}-(?:[0-9] ){5}x"), model=llm)
+        assert re.fullmatch("ab[0-9]{7}-(?:[0-9] ){5}x", digits)
+        for unfit in ("@", '{"nam":'):
+            with pytest.raises(MatcherError, match="slot . holds token"):
+                sg.infill(unfit, HOLE, schema_or_grammar=SCHEMA, model=llm)
         with pytest.raises(MatcherError, match="cannot be filled"):
             sg.infill('{"name":', HOLE(3), '"ago":', HOLE(2), "}", schema_or_grammar=SCHEMA, model=llm)
         with pytest.raises(ModelError, match="from left to right"):
