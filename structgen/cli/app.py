@@ -216,8 +216,15 @@ def generate(
     commit: Annotated[Optional[str], typer.Option(
         "--commit", metavar="RULE",
         help="Masked models: which slots of a step stay: low_confidence, entropy, random or threshold.")] = None,
+    threshold: Annotated[Optional[float], typer.Option(
+        "--threshold", help="Masked models: with --commit threshold, how sure. [default: 0.9]",
+        show_default=False)] = None,
+    guidance_scale: Annotated[Optional[float], typer.Option(
+        "--guidance-scale", help="Masked models: guidance against the masked prompt. [default: 1, none]",
+        show_default=False)] = None,
     trace: Annotated[Optional[str], typer.Option(
-        "--trace", metavar="FILE", help="Masked models: draw the canvas step by step (SVG).")] = None,
+        "--trace", metavar="FILE", help="Masked models: draw the canvas step by step, into FILE.svg or FILE.html.")
+    ] = None,
     order: OrderOption = None, extra: ExtraOption = None, whitespace: WhitespaceOption = None,
     numbers: NumbersOption = None, escapes: EscapesOption = None, format: FormatOption = None,
     no_format: NoFormatOption = None, lenient: LenientOption = False,
@@ -230,7 +237,8 @@ def generate(
 
     run(schema, regex, ecma, choice, model, prompt, n, seed, max_new_tokens,
         {"temperature": temperature, "top_k": top_k, "top_p": top_p},
-        {"steps": steps, "block_length": block_length, "commit": commit}, stream, trace,
+        {"steps": steps, "block_length": block_length, "commit": commit, "threshold": threshold,
+         "guidance_scale": guidance_scale}, stream, trace,
         _options(order, extra, whitespace, numbers, escapes, format, no_format, lenient,
                  (parser, lexer, start, postlex)))
 

@@ -24,6 +24,8 @@ def run(schema: Optional[str], regex: Optional[str], ecma: bool, choice: Optiona
         raise UsageError("--stream shows one output; leave out --n")
     if trace is not None and (stream or n > 1):
         raise UsageError("--trace draws one output; leave out --stream and --n")
+    if trace is not None and Path(trace).suffix.lower() not in (".svg", ".html", ".htm"):
+        raise UsageError(f"--trace {trace}: pictures are .svg or .html files")
     target, text, loaded = prompted(schema, regex, ecma, choice, options, prompt, model)
     arguments = {name: value for name, value in sampling.items() if value is not None}
     fills = fills_slots(loaded.model)
@@ -49,8 +51,9 @@ def run(schema: Optional[str], regex: Optional[str], ecma: bool, choice: Optiona
 
 
 def _draw(result: Any, path: str, model: str) -> None:
+    draw = result.trace.svg if Path(path).suffix.lower() == ".svg" else result.trace.html
     try:
-        Path(path).write_text(result.trace.svg(f"{model}: {result.text}"), encoding="utf-8")
+        Path(path).write_text(draw(f"{model}: {result.text}"), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write the picture {path!r}: {error.strerror or error}") from None
 

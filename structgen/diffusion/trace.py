@@ -111,6 +111,18 @@ class Trace:
                                f'fill="{ink}">{escape(_visible(text))}</text>')
         return "\n".join([*out, "</svg>", ""])
 
+    def html(self, title: str = "") -> str:
+        """A page with the picture.
+
+        Examples
+        --------
+        >>> Trace(2, {}, [], {}).html("an empty canvas").splitlines()[0]
+        '<!doctype html>'
+        """
+        name = escape(title or "A canvas, step by step")
+        return (f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{name}</title></head>\n'
+                f'<body style="margin: 1em">\n{self.svg(title)}</body>\n</html>\n')
+
 
 def _visible(text: str) -> str:
     """Text of a token with its white space shown, and without characters that XML has no place for.

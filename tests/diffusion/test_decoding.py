@@ -279,10 +279,27 @@ def test_generate_gives_the_type(llm):
     assert r.timings["steps"] <= 4 and r.timings["forwards"] <= 4 and json.loads(r.text) == r.value
     assert set(r.forced_tokens) <= set(range(len(r.tokens)))
     tree = ElementTree.fromstring(r.trace.svg("a <canvas> & more"))
+    assert "<title>a &lt;canvas&gt;</title>" in r.trace.html("a <canvas>") and "<svg" in r.trace.html()
     states = r.trace.states()
     assert len(tree.findall(".//{*}rect")) == len(states) * 40 + 8
     assert "".join(text for kind, text in states[-1] if kind != "end").startswith(r.text)
     assert {kind for kind, _ in states[0]} == {"masked"} and "masked" not in {kind for kind, _ in states[-1]}
+
+
+def test_pictures_by_name(tmp_path):
+    from structgen.cli.common import InputError, UsageError
+    from structgen.cli.generate import _draw, run as generate
+    from structgen.diffusion.trace import Trace
+
+    result = SimpleNamespace(trace=Trace(2, {0: 65}, [], {65: "A"}), text="A")
+    _draw(result, str(tmp_path / "a.svg"), "model")
+    _draw(result, str(tmp_path / "a.HTML"), "model")
+    assert ElementTree.fromstring((tmp_path / "a.svg").read_text()).tag.endswith("svg")
+    assert (tmp_path / "a.HTML").read_text().startswith("<!doctype html>")
+    with pytest.raises(InputError, match="cannot write"):
+        _draw(result, str(tmp_path / "none" / "a.svg"), "model")
+    with pytest.raises(UsageError, match=".svg or .html"):
+        generate(None, None, False, None, "none", "", 1, None, None, {}, {}, False, "a.png", {})
 
 
 def test_streams_grow(llm):
