@@ -256,10 +256,10 @@ class Arena:
         options = getattr(grammar, "options", None)
         self.lexer = Lexer(escapes=options.escapes if options else "all")
         block[sl.LEXER] = self.lexer.block_address
-        #: may arrays have to have different items; is it another matter by position;
-        #: may items be of few objects, or strings of which a beginning may have few completions?
-        self.unique, self.mixed = getattr(self.grammar, "unique_items", False), False
-        self.few_objects = self.few_strings = False
+        #: may arrays have to have different items; of which kinds are such arrays (see `array_positions`)?
+        self.unique = getattr(self.grammar, "unique_items", False)
+        self.item_kinds = 0
+        self._around: dict[int, int] = {}       # see `kinds_around`
         self.lowering = Lowering(self)
         with self.lock:
             self.start = self._start()
@@ -406,6 +406,31 @@ class Arena:
             return [state]
         at, n = self.pool("states").reshape(-1, 2)[state - ml.MANY].tolist()
         return self.pool("state_pool")[at:at + n].tolist()
+
+    def kinds_around(self, c: int) -> int:
+        """What kinds of arrays whose items must differ are around context-or-set `c`: bits of `array_positions`."""
+        known = self._around
+        if c not in known:
+            contexts, kinds = self.pool("ctx").reshape(-1, sl.CTX_W), self.lowering.places.kinds
+            sets, members = self.pool("sets").reshape(-1, sl.SET_W), self.pool("members")
+            seen, todo, found = {c}, [c], 0
+            while todo:
+                k = todo.pop()
+                if k in known:
+                    found |= known[k]
+                    continue
+                if k >= sl.SET_BASE:
+                    at, n = int(sets[k - sl.SET_BASE, sl.S_OFF]), int(sets[k - sl.SET_BASE, sl.S_LEN])
+                    behind = members[at:at + n].tolist()
+                else:
+                    kind = int(contexts[k, sl.C_KIND])
+                    if kind == sl.ARR_START or kind == sl.ARR_AFTER:
+                        found |= kinds.get(int(contexts[k, sl.C_A]), 0)
+                    behind = [] if kind == sl.DONE else [int(contexts[k, sl.C_PARENT])]
+                todo += [k for k in behind if k not in seen]
+                seen.update(behind)
+            known[c] = found
+        return known[c]
 
     # ---------------------------------------------------------------- growth
     def _grow(self, name: str, more: int = 0) -> None:

@@ -28,8 +28,11 @@ from . import stack_layout as sl
 if TYPE_CHECKING:
     from .lowering import Lowering
 
-__all__ = ["Positions"]
+__all__ = ["Positions", "UNIQUE", "MIXED", "FEW_OBJECTS", "FEW_STRINGS"]
 
+#: What kind of array: items must differ; it is another matter by position; items may be of few
+#: objects, or strings of which a beginning may have few completions.
+UNIQUE, MIXED, FEW_OBJECTS, FEW_STRINGS = 1, 2, 4, 8
 #: (array record, state of its counters, number of the set of items so far, unknown items)
 Key = tuple[int, tuple, int, int]
 
@@ -42,6 +45,8 @@ class Positions:
         self.grammar = lowering.grammar
         #: array record -> its alternative and counters
         self._arrays: dict[int, tuple[ArrayAlt, ItemCounts]] = {}
+        #: array record -> UNIQUE and so on, where items must differ
+        self.kinds: dict[int, int] = {}
         self._keys: list[Key] = []
         self._ids: dict[Key, int] = {}
         #: sets of items: canonical values -> number, and (canonical, values) by number
@@ -55,14 +60,13 @@ class Positions:
         """The position before the first item of array record `array`."""
         counts = ItemCounts(alt.rows(), alt.counts, alt.min, alt.max)
         self._arrays[array] = alt, counts
-        if alt.unique and (len(counts.rows) > 1 or alt.counts):
-            self.lowering.arena.mixed = True
         if alt.unique:
-            arena = self.lowering.arena
+            kind = UNIQUE | (MIXED if len(counts.rows) > 1 or alt.counts else 0)
             for node in {node for row in counts.rows for node, _ in row}:
                 objects, strings = self.grammar.few_parts(node)
-                arena.few_objects |= objects
-                arena.few_strings |= strings
+                kind |= (FEW_OBJECTS if objects else 0) | (FEW_STRINGS if strings else 0)
+            self.kinds[array] = kind
+            self.lowering.arena.item_kinds |= kind
         return self._number((array, counts.start, 0, 0))
 
     def key(self, position: int) -> Key:

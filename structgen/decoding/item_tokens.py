@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..automata import stack_layout as sl
+from ..automata.array_positions import FEW_OBJECTS, FEW_STRINGS, MIXED, UNIQUE
 
 if TYPE_CHECKING:
     from ..tokens.tables import TokenTables
@@ -29,6 +30,8 @@ __all__ = ["ItemTokens", "item_tokens"]
 _DEEP = rb',[ \t\r\n]*(?:[-0-9tfn]|["\[{].)'
 #: ... that only opens an object and its first key
 _OBJECT = re.compile(rb'[^,]*,[ \t\r\n]*\{[ \t\r\n]*"')
+#: a comma in an array that the token itself opens
+_OPENING = re.compile(rb"\[.*,", re.DOTALL)
 #: ... that only begins a string
 _STRING = re.compile(rb'[^,]*,[ \t\r\n]*"[^"]*', re.DOTALL)
 
@@ -38,29 +41,47 @@ class ItemTokens:
 
     Tokens that only open an object and its first key, or only begin a string,
     need a look where items are few objects, or strings of a language in which a
-    beginning may have few completions.
+    beginning may have few completions.  Which arrays there are around a state is
+    known; outside of them only tokens count that open an array before the comma.
     """
 
     def __init__(self, tables: "TokenTables"):
         blob, offsets = tables.blob.tobytes(), tables.offsets.tolist()
-        commas = [t for t in np.flatnonzero(tables.kind == 0).tolist()
-                  if blob.find(b",", offsets[t], offsets[t + 1]) >= 0]
-        self.rows: dict[tuple[bool, bool, bool, bool], np.ndarray] = {}
+        where = np.flatnonzero(tables.blob == 0x2C)
+        commas = [t for t in np.unique(np.searchsorted(tables.offsets, where, side="right") - 1).tolist()
+                  if tables.kind[t] == 0]
+        self._bytes = blob, tables.offsets
+        # (within a string, kind of arrays) -> all tokens, and those that open an array
+        self._rows: dict[tuple[bool, int], tuple[np.ndarray, np.ndarray]] = {}
+        self._joined: dict[tuple[bool, int, int], np.ndarray] = {}
         for inside in (False, True):
             pattern = [re.compile((b'".*' if inside else b"") + tail, re.DOTALL) for tail in (_DEEP, b",")]
-            deep = [t for t in commas if pattern[0].search(blob, offsets[t], offsets[t + 1])]
-            for objects in (False, True):
-                for strings in (False, True):
-                    left = [t for t in deep
-                            if (objects or not _OBJECT.fullmatch(blob, offsets[t], offsets[t + 1]))
-                            and (strings or not _STRING.fullmatch(blob, offsets[t], offsets[t + 1]))]
-                    self.rows[inside, objects, strings, False] = _row(left, tables.words)
-                    self.rows[inside, objects, strings, True] = _row(
-                        [t for t in commas if pattern[1].search(blob, offsets[t], offsets[t + 1])], tables.words)
+            found = [[t for t in commas if p.search(blob, offsets[t], offsets[t + 1])] for p in pattern]
+            for kind in range(0, FEW_STRINGS << 1, MIXED):
+                left = found[1] if kind & MIXED else [
+                    t for t in found[0]
+                    if (kind & FEW_OBJECTS or not _OBJECT.fullmatch(blob, offsets[t], offsets[t + 1]))
+                    and (kind & FEW_STRINGS or not _STRING.fullmatch(blob, offsets[t], offsets[t + 1]))]
+                opening = [t for t in left if _OPENING.search(blob, offsets[t], offsets[t + 1])]
+                self._rows[inside, kind | UNIQUE] = _row(left, tables.words), _row(opening, tables.words)
 
-    def row(self, threads: list[int], objects: bool, strings: bool, mixed: bool) -> np.ndarray:
-        """The tokens to look at in a state of these threads (`mixed`: all with a comma)."""
-        return self.rows[all(_inside(t >> sl.SHIFT) for t in threads), objects, strings, mixed]
+    def parts(self, token: int) -> tuple[bytes, bytes]:
+        """The bytes of a token up to its last comma, and those behind it."""
+        blob, offsets = self._bytes
+        first, last = offsets[token:token + 2].tolist()
+        cut = blob.rfind(b",", first, last) + 1 or first
+        return blob[first:cut], blob[cut:last]
+
+    def row(self, threads: list[int], around: int, anywhere: int) -> np.ndarray:
+        """The tokens to look at in a state of these threads, by the kinds of arrays around it and of all there are."""
+        key = all(_inside(t >> sl.SHIFT) for t in threads), around, anywhere
+        found = self._joined.get(key)
+        if found is None:
+            found = self._rows[key[0], anywhere | UNIQUE][1]
+            if around:
+                found = found | self._rows[key[0], around][0]
+            self._joined[key] = found
+        return found
 
 
 def _row(tokens: list[int], words: int) -> np.ndarray:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Optional, Sequence
 import numpy as np
 
 from ..automata.arena import Arena, ArenaFull
-from ..automata.stack_layout import DEAD, NEED_A
+from ..automata.array_positions import MIXED
+from ..automata.stack_layout import DEAD, LOW, NEED_A
 from ..grammar.arrays import parse_item
 from ..errors import BudgetError, LimitError, MatcherError
 from ..tokens import mask_kernels as mk
@@ -205,17 +206,38 @@ class Matcher:
     def _look_again(self, address: int, words: int) -> None:
         """Take from the mask tokens that repeat an item (see :mod:`.item_tokens`)."""
         arena, node = self._arena, self._node
-        suspects = item_tokens(arena.tables).row(arena.threads(node[0]), arena.few_objects, arena.few_strings,
-                                                 arena.mixed)
+        threads = arena.threads(node[0])
+        around = 0
+        for thread in threads:
+            around |= arena.kinds_around(thread & LOW)
+        items = item_tokens(arena.tables)
+        suspects = items.row(threads, around, arena.item_kinds)
         mask = np.frombuffer((ctypes.c_int32 * words).from_address(address), np.int32)
         n = min(words, suspects.size)
         found = mask[:n] & suspects[:n]
         if not found.any():
             return
+        # tokens with the same bytes up to their last comma, by which the item has ended, go on from one state
+        behind: dict[bytes, Node | None] = {b"": node}
         for word in np.flatnonzero(found).tolist():
+            bits = int(found[word])
             for t in range(32 * word, 32 * word + 32):
-                if int(found[word]) >> (t & 31) & 1 and not self.fork().try_accept(t):
-                    mask[word] &= np.int32(np.uint32(0xFFFFFFFF ^ 1 << (t & 31)).view(np.int32))
+                if bits >> (t & 31) & 1:
+                    head, tail = items.parts(t)
+                    if head not in behind:
+                        r = self._advance(node, head)[0]
+                        behind[head] = (r, head, node, node[3] + len(head), node[4], False) if r >= 0 else None
+                    start = behind[head]
+                    if start is None or tail and not self._goes_on(start, tail):
+                        mask[word] &= np.int32(np.uint32(0xFFFFFFFF ^ 1 << (t & 31)).view(np.int32))
+
+    def _goes_on(self, node: Node, data: bytes) -> bool:
+        """Can `data` follow `node`?"""
+        arena = self._arena
+        with arena.lock:
+            arena.begin_text()
+            r = mk.advance_bytes(arena.address, node[0], _address_of(data), len(data))
+        return r >= 0 or r != DEAD and self._advance(node, data)[0] >= 0
 
     def _run(self, kernel, *args: int) -> int:
         """A kernel on the current state until it has what it needs; moves if the arena is full."""
@@ -470,7 +492,7 @@ class Matcher:
         with self._arena.lock:
             n = self._arena.call(mk.mask_call, mk.CALL_BYTES, self._node[0], flags.ctypes.data, 0, 0, 0, 0)
         seen = flags.view(np.uint8)
-        if self._arena.mixed and seen[0x2C] and self._advance(self._node, b",")[0] < 0:
+        if self._arena.item_kinds & MIXED and seen[0x2C] and self._advance(self._node, b",")[0] < 0:
             seen[0x2C] = 0      # depends on the item before it
             n -= 1
         return n
@@ -618,6 +640,7 @@ class _KeyText:
         self.node, self.data, self.matcher = node, data, matcher
         #: where that piece begins in `data`
         self.base = 0
+        self._items: dict[int, Any] = {}
 
     def __call__(self, at: int) -> str:
         import json
@@ -632,7 +655,13 @@ class _KeyText:
 
     def item(self, at: int) -> Any:
         """The value of the array item that ends before the comma at offset ``at - 1``."""
-        pieces, node, want = [self.data[:self.base + at - 1]], self.node, 64
+        at += self.base
+        if at not in self._items:               # each thread asks
+            self._items[at] = self._item(at)
+        return self._items[at]
+
+    def _item(self, at: int) -> Any:
+        pieces, node, want = [self.data[:at - 1]], self.node, 64
         size = len(pieces[0])
         while True:
             while node[2] is not None and size < want:
