@@ -19,7 +19,7 @@ __all__ = ["lalr_tables"]
 
 
 def lalr_tables(grammar: CfgGrammar) -> Tables:
-    """The tables of a grammar; ``conflicts`` counts what was settled by shifting.
+    """The tables of a grammar; ``conflicts`` counts what was settled by shifting or priority.
 
     Raises
     ------
@@ -97,14 +97,48 @@ def lalr_tables(grammar: CfgGrammar) -> Tables:
                 raise GrammarError(f"reduce/reduce conflict on "
                                    f"{'the end' if t == nt else grammar.terminals[t].name} between {shown}",
                                    hint="give one of the rules a priority, or use parser=\"earley\"")
-            if actions[q, t] & 1:
+            if actions[q, t] & 1 or len(ranked) > 1:
                 conflicts += 1
-            else:
+            if not actions[q, t] & 1:
                 actions[q, t] = (ranked[0] + 1) << 1
     # Lark stops as soon as it gets there with the end ahead, whatever could still be reduced
     actions[lr.moves[0][grammar.start + 1], nt] = (ns - 1) << 1 | 1
-    return Tables(ns, nt, nn, actions, goto, np.array([r[0] for r in rules], np.int32),
-                  np.array([len(r[1]) for r in rules], np.int32), np.zeros(1, np.int32), conflicts, rules)
+    tables = Tables(ns, nt, nn, actions, goto, np.array([r[0] for r in rules], np.int32),
+                    np.array([len(r[1]) for r in rules], np.int32), np.zeros(1, np.int32), conflicts, rules)
+    tables.conflicts += _without_endless(tables)
+    return tables
+
+
+def _without_endless(lr: Tables) -> int:
+    """Take out the reductions by which the stack would grow for ever, where Lark hangs; their number.
+
+    Behind such a reduction nothing below it is ever looked at again, so it is one of
+    an empty rule, and what follows depends on its state and the look-ahead alone.
+    """
+    empty = np.flatnonzero(lr.size == 0)
+    if not empty.size:
+        return 0
+    actions, goto, lhs, size = lr.actions, lr.goto, lr.lhs.tolist(), lr.size.tolist()
+    endless = []
+    for q, t in zip(*np.nonzero(np.isin(actions, (empty + 1) << 1))):
+        stack, seen = [int(q)], set()
+        while True:
+            action = int(actions[stack[-1], t])
+            if action <= 0 or action & 1:
+                break
+            r = (action >> 1) - 1
+            if size[r] >= len(stack):
+                break                         # what is below decides
+            del stack[len(stack) - size[r]:]
+            stack.append(int(goto[stack[-1], lhs[r]]))
+            # as many states as there are: one stands there twice, and all that lies between comes again
+            if len(stack) > lr.ns or tuple(stack) in seen:
+                endless.append((q, t))
+                break
+            seen.add(tuple(stack))
+    for q, t in endless:
+        actions[q, t] = 0
+    return len(endless)
 
 
 def _spread(sets: dict, edges: dict) -> None:

@@ -439,7 +439,8 @@ def _lalr(grammar: CfgGrammar, data: _Input) -> bool:
 
     def feed(symbol: int) -> Optional[bool]:
         """True: accepted; False: refused; None: go on."""
-        while True:
+        # more reductions than these go on for ever: Lark hangs
+        for _ in range((len(stack) + len(tables) + 1) * (len(grammar.nonterminals) + 2)):
             action = tables[stack[-1]].get(symbol)
             if action is None:
                 return False
@@ -451,6 +452,9 @@ def _lalr(grammar: CfgGrammar, data: _Input) -> bool:
             if action.rhs:
                 del stack[-len(action.rhs):]
             stack.append(tables[stack[-1]][action.lhs])
+            if symbol == END and stack[-1] == tables[0].get(grammar.start):
+                return True                   # Lark stops here, whatever could still be reduced
+        return False
 
     while i < data.n:
         if grammar.lexing == "contextual":
