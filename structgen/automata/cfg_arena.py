@@ -234,8 +234,8 @@ class CfgArena:
 
             if not completable(self, bottom, MAX_SEARCH):
                 if self.program.lr.conflicts and self.program.source.tables == "lalr":
-                    raise GrammarError("no text is in the language: what settles the conflicts of the LALR tables "
-                                       "(shifting, priorities) leaves no way to the end",
+                    raise GrammarError("no text is in the language: what the LALR tables choose where they had a "
+                                       "choice (shifting, priorities) leaves no way to the end",
                                        hint='parser="earley" keeps every way')
                 raise GrammarError("no text is in the language: whatever follows a terminal would have belonged to it",
                                    hint='a terminal takes all it can; lexer="dynamic_complete" also tries less')

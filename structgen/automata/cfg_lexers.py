@@ -27,6 +27,8 @@ from .cfg_program import (MAX_CELLS, MAX_RULE, MAX_SYMBOLS, Program, _at, _bits,
                           terminal_automaton)
 from .indents import Blocks, newline_lexeme
 from .lalr import lalr_tables
+from .cfg_plans import plans
+from .cfg_search import kernels_of
 from .looking import Watcher, watch_plain
 from .lr import general_tables
 from .races import Races
@@ -283,15 +285,33 @@ class LexerProgram(Program):
         """Can every thread without shadows be completed?  Only said where it is plain."""
         lr, nt = self.lr, self.nt
         lalr = self.grammar.tables == "lalr"
-        if lalr and (lr.conflicts or any(r.why != "unreachable" for r in self.grammar.removed)):
-            return False                      # what was shifted away may have been the only way to go on
-        have = lr.actions[:-1, :nt] != 0
+        wanted = lr.actions[:-1] != 0
         line = -1 if self.blocks is None else self.blocks.newline
+        lexemes = [self.nx - 1 if a == line else a for a in range(nt)]
+        # wanted by the parser, and what the lexer may say
+        readable = (self.starts[self.kappa[:-1]][:, lexemes] >= 0) | np.array([a is None for a in self.automata], bool)
+        # what was shifted away may have been the only way to go on
+        plain = not (lalr and (lr.conflicts or any(r.why != "unreachable" for r in self.grammar.removed)))
+        if plain and not (wanted[:, :nt] & ~readable).any() and self._told_apart(wanted):
+            return True
+        if not lalr or line >= 0:
+            return False
+        planned = plans(lr, readable, kernels_of(lr))
+        if planned is None:
+            return False
+        bits = [x.to_bytes((nt + 8) // 8, "little") for x in planned]
+        wanted = np.unpackbits(np.frombuffer(b"".join(bits), np.uint8).reshape(len(bits), -1), axis=1,
+                               bitorder="little")[:, :nt + 1] != 0
+        return self._told_apart(wanted)
+
+    def _told_apart(self, wanted: np.ndarray) -> bool:
+        """Is a lexeme's end seen by the first byte of each terminal that is `wanted` (column nt: the end) behind it?"""
+        lr, nt = self.lr, self.nt
+        line = -1 if self.blocks is None else self.blocks.newline
+        have = wanted[:, :nt]
         text = [t for t in range(nt) if self.automata[t] is not None and t != line]
         entered: dict[int, set[int]] = {}
-        for s, a in zip(*np.nonzero(have)):
-            if self.automata[a] is not None and self.starts[self.kappa[s], self.nx - 1 if a == line else a] < 0:
-                return False                  # wanted by the parser, never what the lexer says
+        for s, a in zip(*np.nonzero(lr.actions[:-1, :nt])):
             t = lr.shifted(int(s), int(a))
             if t >= 0:
                 entered.setdefault(int(a), set()).add(t)
@@ -301,9 +321,9 @@ class LexerProgram(Program):
             masks, b = self._first_masks[kappa], self.nx - 1 if b == line else b
             return self._fits(q, masks[b]) or any(
                 self._fits(q, masks[i]) and all(self._fits(s, masks[b]) for s in self._all(self.starts[kappa, i]))
-                for i in ignored if self.starts[kappa, i] >= 0)
+                for i in ignored if self.starts[kappa, i] >= 0) or self._fits_inside(q, int(self.starts[kappa, b]))
 
-        last = {a for a, states in entered.items() if (lr.actions[sorted(states), nt] != 0).any()}
+        last = {a for a, states in entered.items() if wanted[sorted(states), nt].any()}
         if not self._ends_are_safe(last.__contains__):
             return False
         for a in text:
@@ -325,6 +345,41 @@ class LexerProgram(Program):
                             if self.automata[b] is not None and not bridged(q, kappa, b):
                                 return False
         return True
+
+    def _fits_inside(self, q: int, start: int) -> bool:
+        """From every state of the automaton at `q`, can it end so that a lexeme at `start` settles it?
+
+        As for a tag ``</`` before ``list``, where ``</link`` would be one lexeme.
+        """
+        if self.nh > 1 or start < 0:
+            return False
+        known = self._fit.get((q, ("inside", start)))
+        if known is None:
+            states, into, _ = self._shape(q)
+            good = {s for s in states if self.end[s] == 1 and self._settles(start, int(self.shadow[s]))}
+            todo = list(good)
+            while todo:
+                for s in into.get(todo.pop(), ()):
+                    if s not in good:
+                        good.add(s)
+                        todo.append(s)
+            known = self._fit[q, ("inside", start)] = len(good) == len(states)
+        return known
+
+    def _settles(self, q: int, d: int) -> bool:
+        """Does some text that a lexeme in state `q` can go on with refute the shadow `d`?"""
+        seen, todo = {(q, d)}, [(q, d)]
+        while todo:
+            q, d = todo.pop()
+            for t, x in set(zip(self.trans[q].tolist(), self.dtrans[d].tolist())):
+                if t < 0 or x < 0:
+                    continue
+                if x == 0:
+                    return True
+                if (t, x) not in seen:
+                    seen.add((t, x))
+                    todo.append((t, x))
+        return False
 
     def _lines_are_safe(self) -> bool:
         """Behind a line end, does the first byte of whatever text may follow show that it has ended?"""

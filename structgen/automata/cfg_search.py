@@ -22,6 +22,7 @@ from . import cfg_layout as cl
 if TYPE_CHECKING:
     from .cfg_arena import CfgArena
     from .cfg_program import Program
+    from .lr import Tables
 
 __all__ = ["Costs", "completable", "shortest", "special_mark", "split_specials"]
 
@@ -68,7 +69,7 @@ class Costs:
         self._rules(p.lr.rules, p.lr.nn)
         #: LR state -> edges (text, states to pop below the top, nonterminal); nonterminal -1 for the end
         self._edges: dict[int, list[tuple[Text, int, int]]] = {}
-        self._items = _kernels(p)
+        self._items = kernels_of(p.lr)
 
     def _beginning(self, q: int) -> Text:
         """The shortest text from the start `q` of a terminal, at least one byte."""
@@ -126,9 +127,8 @@ class Costs:
         return found
 
 
-def _kernels(program: "Program") -> list[list[tuple[int, int]]]:
+def kernels_of(lr: "Tables") -> list[list[tuple[int, int]]]:
     """The kernel items of each LR state, rebuilt from the tables: (rule, dot)."""
-    lr = program.lr
     out: list[set[tuple[int, int]]] = [set() for _ in range(lr.ns)]
     if not lr.rules:
         return [[] for _ in out]

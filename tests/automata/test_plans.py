@@ -1,0 +1,98 @@
+"""Plans: where they show that every stack of LALR tables can be completed, searching says the same."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+import structgen as sg
+from structgen.automata import cfg_lexers
+from structgen.automata.cfg_lexers import LexerProgram
+from structgen.decoding.compiled import Compiled
+from structgen.frontends.lark import read_lark
+
+LETTERS = sg.Vocabulary.from_tokens([bytes([b]) for b in range(256)], eos_ids=[256])
+EXPRESSIONS = ["/a|ab/", "/ab?/", "/a+/", "/[ab]+/", "/b|ba/", "/a+b/", "/aab|a/", '"a"', '"b"', '"c"', '"d"', '"ab"',
+               "/b+?/", "/a*b/", "/[a-c]/", "/c+/", '"e"']
+
+SAFE = {
+    "dangling else": 'start: s\ns: "i" s | "i" s "e" s | "x"',
+    "optional separators": 'start: (item ","?)+\nitem: "a" item? | "b"',
+    "an expression without precedence": 'start: e\ne: e "+" e | e "*" e | "n" | "(" e ")"',
+    "a tag that could be another one": 'start: OPEN NAME ">" | "</link" "!"\nOPEN: "</"\nNAME: /li(st)?/',
+    "a keyword that is never one there": 'start: n "=" "if"\nn: NAME | "if"\nNAME.2: /[a-z]+/',
+}
+LOST = {
+    "palindromes without a middle": 'start: "a" start "a" | "b" start "b" |',
+    "shifted away": 'start: a "x" "z"\na: "b" | "b" "x" "y"',
+}
+
+
+def program(text, **options):
+    return LexerProgram(read_lark(text, parser="lalr", **options))
+
+
+@pytest.mark.parametrize("name", SAFE)
+def test_no_stack_is_lost(name):
+    assert program(SAFE[name]).safe
+
+
+def test_stacks_that_are_lost_are_seen():
+    p = program(LOST["palindromes without a middle"])
+    assert not p.safe
+    m = Compiled(read_lark(LOST["shifted away"], parser="lalr"), LETTERS).matcher()
+    m.accept_bytes(b"bx")
+    assert m.shortest_completion() == b"yxz"
+
+
+def random_text(rng):
+    terminals = [f"T{i}" for i in range(rng.randint(2, 5))]
+    rules = ["start"] + [f"n{i}" for i in range(rng.randint(0, 3))]
+    lines = []
+    for k, name in enumerate(rules):
+        alternatives = [" ".join(rng.choice(terminals + rules if rng.random() < 0.6 else terminals)
+                                 for _ in range(rng.choice([0, 1, 1, 2, 2, 3, 4]))) for _ in range(rng.randint(1, 4))]
+        priority = f".{rng.randint(1, 3)}" if k and rng.random() < 0.3 else ""
+        lines.append(f"{name}{priority}: " + " | ".join(alternatives))
+    lines += [f"{t}: {x}" for t, x in zip(terminals, rng.sample(EXPRESSIONS, len(terminals)))]
+    if rng.random() < 0.3:
+        lines.append("%ignore " + rng.choice(['" "', "/ +/", "/c+/", '"b"']))
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_plans_never_promise_too_much(seed, monkeypatch):
+    """Masks of a grammar with plans are those that a search for each thread gives."""
+    planned = []
+    given = cfg_lexers.plans
+    monkeypatch.setattr(cfg_lexers, "plans", lambda *args: planned.append(given(*args)) or planned[-1])
+    rng, settled = random.Random(seed), 0
+    while settled < 12:
+        text, lexer = random_text(rng), rng.choice(["contextual", "basic"])
+        planned.clear()
+        try:
+            p = program(text, lexer=lexer)
+        except sg.StructgenError:
+            continue
+        if not (p.safe and planned):
+            continue
+        settled += p.lr.conflicts > 0
+        searched = program(text, lexer=lexer)
+        searched.safe = False
+        try:
+            by_plan, by_search = (Compiled(x.source, LETTERS, program=x) for x in (p, searched))
+        except sg.LimitError:
+            continue
+        todo = [b""]
+        for data in todo:
+            one, other = by_plan.matcher(), by_search.matcher()
+            try:
+                one.accept_bytes(data)
+                other.accept_bytes(data)
+                allowed = one.allowed_tokens().tolist()
+                assert allowed == other.allowed_tokens().tolist(), (text, lexer, data)
+            except sg.LimitError:
+                break
+            if len(todo) < 30:
+                todo += [data + bytes([t]) for t in allowed if t < 256]
