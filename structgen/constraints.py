@@ -303,6 +303,7 @@ class Regex(Constraint):
             raise StructgenError(f"a regular expression is a str, not {type(pattern).__name__}")
         if mode not in ("python", "ecma"):
             raise StructgenError(f"mode={mode!r}: wanted 'python' or 'ecma'")
+        from .automata.counted import counted_nfa
         from .automata.nfa import atom_nfa
         from .frontends.regex import parse_ecma, parse_python
 
@@ -316,7 +317,7 @@ class Regex(Constraint):
         atom = Pattern("python", pattern) if mode == "python" else Pattern("ecma", f"^(?:{pattern})$")
         try:
             with without_collector():
-                nfa = atom_nfa(atom)
+                nfa = counted_nfa(atom)
         except StructgenError:
             if mode == "ecma":
                 atom_nfa(Pattern("ecma", pattern))      # the same, said of what the user wrote

@@ -254,7 +254,7 @@ class Arena:
         self._text_list: list[str | None] = []
         self._n_items = 0
         options = getattr(grammar, "options", None)
-        self.lexer = Lexer(escapes=options.escapes if options else "all")
+        self.lexer = Lexer(escapes=options.escapes if options else "all", longest=tables.depth)
         block[sl.LEXER] = self.lexer.block_address
         #: may arrays have to have different items; of which kinds are such arrays (see `array_positions`)?
         self.unique = getattr(self.grammar, "unique_items", False)

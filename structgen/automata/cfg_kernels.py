@@ -27,7 +27,7 @@ from .cfg_threads import (
 from .jit import without_collector
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "9cd42d29af1dbcec70f1d40157968f1fda950fd17269ae24025f4ad253b41a9a"
+DEPENDS_ON = "11c2f27a9a94ddbacd88138aa1faf363179072d7f81ebb117ea375540b577fd8"
 
 __all__ = ["cfg_fill", "cfg_begin", "cfg_call", "natives"]
 

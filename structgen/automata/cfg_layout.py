@@ -17,7 +17,7 @@ from .lexer_kernels import ld8, ld32, ld64, st8, st32, st64  # noqa: F401 (for t
 from .stack_layout import call2, call3, call4, call5, call7  # noqa: F401
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "213f9747f23c4f213f50115b0d3ed897c35b70841879909b14d2d3690e675510"
+DEPENDS_ON = "e6667cc70bfaaaed8ed2d97853ca63bbf0c8950f706fd71c631ac3154cfe60cb"
 
 DEAD, NEED_PY, FUEL_OUT, BUSY, MISSING = -1, -2, -3, -5, -7
 

@@ -33,7 +33,7 @@ from .cfg_threads import alive, can_end, may_stop, unpair
 from .lexer_kernels import _lowest
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "416960cfdaa4639ba5bb513d26e5b2c68ec3bcf1930125de5c84fa8d03ff7a08"
+DEPENDS_ON = "66fc7c0804176a0c82bd9b1dbd67cd19b1feed83ddc69d92bc514f807de7f100"
 
 
 # ------------------------------------------------------------------ sets of tokens

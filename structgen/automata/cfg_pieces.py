@@ -21,7 +21,7 @@ from .cfg_layout import (
 from .cfg_threads import pair_of, shadow_add, shadow_step, unpair
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "c91da7bb995d71f135115ae14256d274028f7f07c207a33e23e39926de629560"
+DEPENDS_ON = "3ba1a261107958f5ddc41f4f2dae43d16bab5716c1bbb943bb240992c2f85455"
 
 
 # ------------------------------------------------------------------ rows

@@ -21,7 +21,7 @@ from .cfg_layout import (
     find_or_add, ld32, ld64, memo_get, memo_put, need, njit, scratch, st64)
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "8b7406194c0bd96799b3891d965062c76f98d2263af412ac0f50a8c226f4dfc0"
+DEPENDS_ON = "389c37325cfe4d53e41cc40da343dcdf52182b5fb3b44016eed69a5a3bc3bf76"
 
 
 @njit(**_OPT)

@@ -23,7 +23,7 @@ from .cfg_layout import (
 from .cfg_stacks import kappa_of, looks, shift, union
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "aa84f0baf67c938a0b1b0cecd5fce80dd8c599ced87a07603d96d1892ff2f643"
+DEPENDS_ON = "b3ae2cb50d698f498e188ca728142786b257b4284a1590b354e7cc2b51dce3b5"
 
 
 # ------------------------------------------------------------------ lexeme states

@@ -45,6 +45,8 @@ class Lexer:
     max_states, max_search : int
         Deterministic budgets: states of determinised automata, and steps of
         liveness searches (since the last :meth:`refuel`).
+    longest : int
+        At least the bytes of the longest token.
 
     Examples
     --------
@@ -57,7 +59,8 @@ class Lexer:
     1
     """
 
-    def __init__(self, escapes: str = "all", *, max_states: int = 200_000, max_search: int = 20_000_000):
+    def __init__(self, escapes: str = "all", *, max_states: int = 200_000, max_search: int = 20_000_000,
+                 longest: int = 1 << 20):
         self.escapes = escapes
         self._minimal = escapes == "minimal"
         self.max_states, self.max_search = max_states, max_search
@@ -66,6 +69,7 @@ class Lexer:
         self.block_address = self._lb = tables.address
         block[K.B_FUEL] = max_search
         block[K.B_LIMIT] = max_states
+        block[K.B_FAR] = longest
         self._pins: list[Prepared] = []       # NFAs the kernels read
         self._atoms: dict = {}                # (atom, json) -> start state of its machine
         self._langs: dict = {}
@@ -183,17 +187,20 @@ class Lexer:
 
     # ----------------------------------------------------------------- machines
 
-    def _dfa(self, atom, json: bool) -> int:
-        """Start state of the determinised NFA of one pattern."""
-        key = (atom, json)
+    def _dfa(self, atom, json: bool, counted: bool = False) -> int:
+        """Start state of the determinised NFA of one pattern; with `counted`, large repeats are counted."""
+        key = (atom, json, counted)
         q = self._atoms.get(key)
         if q is not None:
             return q
-        nfa = prepare(atom, self._lb)
+        nfa = prepare(atom, self._lb, counted)
+        if counted and nfa.total == nfa.n:            # nothing to count: the states of components
+            q = self._atoms[key] = self._dfa(atom, json)
+            return q
         self._pins.append(nfa)
         self._tables.reserve("M", 1)
         self._tables.reserve("C", 768)
-        self._tables.reserve_bits(nfa.n, 0)
+        self._tables.reserve_bits(nfa.total, 0)
         if not json:
             self._raw_any()
         m = K.lx_call(self._lb, K.O_NEW_DFA, nfa.address, int(json), 0)
@@ -298,7 +305,7 @@ class Lexer:
             if isinstance(atom, Literals):
                 return self._trie(atom.words, 1, K.TRIE_BASE if json else K.RTRIE_BASE)
             if isinstance(atom, Pattern):
-                return self._dfa(atom, json)
+                return self._dfa(atom, json, True)
         if any(not conj for conj in lang):
             return self._any(0, K.INF) if json else self._raw_any()
         words: dict[str, None] = {}
@@ -326,7 +333,7 @@ class Lexer:
             if isinstance(atom, Literals):
                 return self._trie(atom.words, 1, K.TRIE_BASE if json else K.RTRIE_BASE)
             if isinstance(atom, (Pattern, PatternUnion)):
-                return self._dfa(atom, json)
+                return self._dfa(atom, json, True)
             if json:
                 t, v = self._component(atom, True)
                 return LX_DEAD if v == -1 else self._any(0, K.INF) if v == K.ALWAYS else \

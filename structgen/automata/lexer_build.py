@@ -13,7 +13,11 @@ from .lexer_states import _intern, _mix
 
 @_jit
 def _covered(nfa, masks, ur, x, u):
-    """Do edges of `x` lead over every byte legal at progress `u`, to states that go on so?"""
+    """Do edges of `x` lead over every byte legal at progress `u`, to states that go on so?
+
+    Counted states are not looked into.
+    """
+    rows = ld32(nfa, N_N)
     off, edge = nfa + 4 * ld32(nfa, N_OFF), nfa + 4 * ld32(nfa, N_EDGE)
     b = 0
     while b < 256:
@@ -24,9 +28,10 @@ def _covered(nfa, masks, ur, x, u):
         found = -1
         for e in range(ld32(off, x), ld32(off, x + 1)):
             span = ld32(edge, 2 * e)
-            if span & 0xFF <= b <= span >> 8 \
-                    and ld32(masks, 4 * ld32(edge, 2 * e + 1) + 1) >> t & 1:
-                found = max(found, span >> 8)
+            if span & 0xFF <= b <= span >> 8:
+                y = ld32(edge, 2 * e + 1)
+                if y < rows and ld32(masks, 4 * y + 1) >> t & 1:
+                    found = max(found, span >> 8)
         if found < 0:
             return False
         b += 1

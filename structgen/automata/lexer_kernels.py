@@ -43,8 +43,7 @@ from .jit import njit
 from .static_dfa import LX_BASE
 
 __all__ = ["lx_step", "lx_label", "lx_escape", "lx_range", "lx_range2", "lx_rep", "lx_anylen", "lx_bounded", "lx_open",
-           "lx_call",
-           "LX_BASE", "LX_DEAD", "LX_NEED", "LX_FUEL", "AL_BASE", "TRIE_BASE", "RTRIE_BASE", "INF"]
+           "lx_far", "lx_call", "LX_BASE", "LX_DEAD", "LX_NEED", "LX_FUEL", "AL_BASE", "TRIE_BASE", "RTRIE_BASE", "INF"]
 
 LX_DEAD, LX_NEED, LX_FUEL = -1, -2, -3
 AL_BASE, TRIE_BASE, RTRIE_BASE = 1 << 28, 1 << 29, 1 << 30
@@ -77,6 +76,7 @@ B_STAGE = 51                         # bytes, B_STAGE2: int32, written by Python
 B_STAGE2 = 52
 B_SLOW = 53                          # address of the compiled `slow_kernel`
 B_ARGS = 54                          # int64, written by Python
+B_FAR = 55                           # bytes of the longest token
 
 NEED_ROOM, NEED_LABEL, NEED_STATE_LABEL, NEED_FUEL_STATES, NEED_FUEL_STEPS = 1, 2, 3, 4, 5
 
@@ -93,8 +93,10 @@ M_NFA, M_K, M_COMPS, M_CLAUSES, M_NCLAUSES, M_JMAP, M_RMAP, M_COLS, M_JSON, M_RE
 C_DFA, C_TRIE, C_LENGTH = 0, 1, 2
 
 # Prepared NFA (int32 words): header, then offsets, edges, 4 ints a state, 1 more, map.
-N_N, N_E, N_CLASSES, N_START, N_NSTART, N_OFF, N_EDGE, N_INFO, N_MAP, N_REP, N_OPEN, N_HEAD = \
-    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 16
+N_N, N_E, N_CLASSES, N_START, N_NSTART, N_OFF, N_EDGE, N_INFO, N_MAP, N_REP, N_OPEN, N_BLOCKS, N_BLOCK, N_HEAD = \
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16
+# Block of a counted repeat (see counted.py).  States from N_N on are counted.
+X_BASE, X_END, X_SIZE, X_COPIES, X_LEAST, X_EXIT, X_ROW, X_WIDTH = 0, 1, 2, 3, 4, 5, 6, 8
 FAR = 1 << 30                         # distance: not reachable
 
 ESC_MAP, ESC_COLS = 256, 30           # where its class map lies (in maps), row width
@@ -177,7 +179,7 @@ def _hot(function):
 (O_STEP, O_LABEL, O_WORDS, O_ANY, O_GIVEN, O_PREPARE, O_NEW_DFA, O_START_DFA, O_NEW_PRODUCT, O_START_PRODUCT,
  O_REHASH, O_ANSWER, O_RAW_ANY, O_DISTANCES, O_SHORTEST, O_RANGE, O_RANGE2, O_REP, O_ANYLEN, O_ESCAPE, O_FEED,
  O_DECODED, O_DFA_SUCC, O_DFA_CLOSE, O_PROD_SUCC, O_PROD_CLOSE, O_PROD_LABEL, O_QUICK, O_ALIVE, O_SOME,
- O_HEX_ALIVE, O_STEP_MISS, O_ESC_OPEN, O_ESC_STEP, O_ESC_RANGE, O_ROW, O_POINT) = range(37)
+ O_HEX_ALIVE, O_STEP_MISS, O_ESC_OPEN, O_ESC_STEP, O_ESC_RANGE, O_ROW, O_POINT, O_FAR) = range(38)
 
 
 @_hot
@@ -281,6 +283,17 @@ def lx_rep(lb, q):
 
 
 @_hot
+def lx_far(lb, q):
+    """The state that stands for `q` within one token, where counted repeats are far from their bounds; or a code."""
+    if q >= AL_BASE:
+        return q
+    kind = ld64(ld64(lb, B_S), 8 * (q - LX_BASE) + S_KIND)
+    if kind & 0xFF != K_DFA or ld32(ld64(ld64(lb, B_M), 16 * (kind >> 8) + M_NFA), N_BLOCKS) == 0:
+        return q
+    return _go(lb, O_FAR, q, 0, 0)
+
+
+@_hot
 def lx_bounded(lb, q):
     """(state of the pattern, characters) for one pattern with an upper length.
 
@@ -327,8 +340,10 @@ def lx_open(lb, q):
         return 0
     nfa = ld64(ld64(lb, B_M), 16 * (kind >> 8) + M_NFA)
     flags, states = nfa + 4 * ld32(nfa, N_OPEN), ld64(lb, B_L) + 4 * ld64(s, S_DATA)
+    rows = ld32(nfa, N_N)
     for j in range(ld64(s, S_LEN)):
-        if ld32(flags, ld32(states, j)) != 0:
+        x = ld32(states, j)
+        if x < rows and ld32(flags, x) != 0:
             return 1
     return 0
 

@@ -15,14 +15,105 @@ states answers the rest, within a budget of steps.
 from __future__ import annotations
 
 from .lexer_kernels import (
-    ALWAYS, AL_BASE, B_ARG1, B_ARG2, B_BITS, B_C, B_CQ, B_CY, B_FUEL, B_L, B_M, B_MAXN, B_NEED, B_NL, B_NP, B_NS,
+    ALWAYS, AL_BASE, B_ARG1, B_ARG2, B_BITS, B_C, B_CQ, B_CY, B_FAR, B_FUEL, B_L, B_M, B_MAXN, B_NEED, B_NL, B_NP, B_NS,
     B_NY, B_P, B_Q, B_RAWANY, B_S, B_T, B_UR, B_W8, B_Y, C_DFA, C_LENGTH, C_TRIE, FAR, INF, K_DFA, K_PROD, LX_BASE,
     LX_DEAD, LX_FUEL, LX_NEED, M_CLAUSES, M_COLS, M_COMPS, M_JSON, M_K, M_NCLAUSES, M_NFA, M_REPS, NEED_FUEL_STEPS,
-    NEED_LABEL, NEED_ROOM, NEED_STATE_LABEL, NO_LABEL, N_EDGE, N_INFO, N_NSTART, N_OFF, N_START, O_ALIVE,
+    NEED_LABEL, NEED_ROOM, NEED_STATE_LABEL, NO_LABEL, N_BLOCK, N_EDGE, N_INFO, N_N, N_NSTART, N_OFF, N_START, O_ALIVE,
     O_DECODED, O_DFA_CLOSE, O_DFA_SUCC, O_PROD_CLOSE, O_PROD_LABEL, O_PROD_SUCC, O_QUICK, S_DATA, S_HASH, S_KIND,
     S_LABEL, S_LEN, S_RMAP, S_ROW, TRIE_BASE, UNKNOWN, V_DEAD, V_LIVE, V_NEW, V_SEEN, ld16, ld32, ld64, ld8, lds8,
-    st32, st64, _go, _jit, _lowest)
+    X_BASE, X_COPIES, X_END, X_EXIT, X_LEAST, X_ROW, X_SIZE, X_WIDTH, st32, st64, _go, _jit, _lowest)
 from .lexer_states import _any, _any_decoded, _intern, _mix, _room, _row, _trie
+
+
+@_jit
+def _block_of(nfa, x):
+    """Address of the block of counted state `x`."""
+    r = nfa + 4 * ld32(nfa, N_BLOCK)
+    while x >= ld32(r, X_END):
+        r += 4 * X_WIDTH
+    return r
+
+
+@_jit
+def _left_by(nfa, x):
+    """The state behind the repeat of counted state `x` if it may be left there, else -1."""
+    r = _block_of(nfa, x)
+    size = ld32(r, X_SIZE)
+    k = (x - ld32(r, X_BASE)) // size
+    s = x - ld32(r, X_BASE) - k * size
+    ends = ld32(nfa + 4 * ld32(nfa, N_INFO), 4 * (ld32(r, X_ROW) + s))
+    return ld32(r, X_EXIT) if ends != 0 and k + 1 >= ld32(r, X_LEAST) else -1
+
+
+@_jit
+def _follow(nfa, row, b, bits, move, last, exit, low, high):
+    """Mark where the edges of `row` over `b` lead, moved by `move`; `exit` in place of `last`.  Words written to."""
+    off, edge = nfa + 4 * ld32(nfa, N_OFF), nfa + 4 * ld32(nfa, N_EDGE)
+    for e in range(ld32(off, row), ld32(off, row + 1)):
+        span = ld32(edge, 2 * e)
+        if span & 0xFF <= b <= span >> 8:
+            y = ld32(edge, 2 * e + 1) + move
+            if y == last:
+                y = exit
+            word = bits + 8 * (y >> 6)
+            st64(word, 0, ld64(word, 0) | 1 << (y & 63))
+            low, high = min(low, y >> 6), max(high, y >> 6)
+    return low, high
+
+
+@_jit
+def _follow_counted(nfa, x, b, bits, low, high):
+    """The same for counted state `x`."""
+    r = _block_of(nfa, x)
+    base, size, copies = ld32(r, X_BASE), ld32(r, X_SIZE), ld32(r, X_COPIES)
+    row, exit = ld32(r, X_ROW), ld32(r, X_EXIT)
+    k = (x - base) // size
+    here, move, last = row + x - base - k * size, base + k * size - row, base + (copies - 1) * size
+    low, high = _follow(nfa, here, b, bits, move, last, exit, low, high)
+    if ld32(nfa + 4 * ld32(nfa, N_INFO), 4 * here) != 0:
+        if k + 1 < copies:
+            low, high = _follow(nfa, row + size, b, bits, move + size, last, exit, low, high)
+        if k + 1 >= ld32(r, X_LEAST):
+            low, high = _follow(nfa, exit, b, bits, 0, -1, -1, low, high)
+    return low, high
+
+
+@_jit
+def _far(lb, q):
+    """The state that admits the same within a token as `q`: numbers of copies far from both bounds made small."""
+    room = _room(lb)
+    if room < 0:
+        return room
+    s = ld64(lb, B_S) + 64 * (q - LX_BASE)
+    m = ld64(s, S_KIND) >> 8
+    nfa = ld64(ld64(lb, B_M), 16 * m + M_NFA)
+    far, rows = ld64(lb, B_FAR), ld32(nfa, N_N)
+    src, size = ld64(lb, B_L) + 4 * ld64(s, S_DATA), ld64(s, S_LEN)
+    at = ld64(lb, B_L) + 4 * ld64(lb, B_NL)
+    j = h = 0
+    while j < size:
+        x = ld32(src, j)
+        stop, back = j + 1, 0
+        if x >= rows:                 # states are sorted: those of a block stand together
+            r = _block_of(nfa, x)
+            base, end, each = ld32(r, X_BASE), ld32(r, X_END), ld32(r, X_SIZE)
+            while stop < size and ld32(src, stop) < end:
+                stop += 1
+            low, high = (x - base) // each, (ld32(src, stop - 1) - base) // each
+            least = ld32(r, X_LEAST)
+            if high + 1 + far < least:
+                back = low
+            elif low + 1 >= least and high + 1 + far < ld32(r, X_COPIES):
+                back = low - max(least - 1, 0)
+            else:
+                return q
+            back *= each
+        while j < stop:
+            x = ld32(src, j) - back
+            st32(at, j, x)
+            h = _mix(h, x)
+            j += 1
+    return _go(lb, O_DFA_CLOSE, m, h, size)
 
 
 @_jit
@@ -32,8 +123,14 @@ def _dfa_close(lb, m, h, size):
     info = nfa + 4 * ld32(nfa, N_INFO)
     at = ld64(lb, B_L) + 4 * ld64(lb, B_NL)
     accept = False
+    rows = ld32(nfa, N_N)
     for j in range(size):
-        x = info + 16 * ld32(at, j)
+        x = ld32(at, j)
+        if x >= rows:
+            x = _left_by(nfa, x)
+            if x < 0:
+                continue
+        x = info + 16 * x
         u = ld32(x, 1)
         if u >= 0:                    # some branch accepts everything from here
             if ld64(ld64(lb, B_M), 16 * m + M_JSON) == 0:
@@ -71,19 +168,15 @@ def _dfa_succ(lb, s, b):
     """Successor of a DFA state on decoded byte `b`."""
     m = ld64(s, S_KIND) >> 8
     nfa = ld64(ld64(lb, B_M), 16 * m + M_NFA)
-    off, edge = nfa + 4 * ld32(nfa, N_OFF), nfa + 4 * ld32(nfa, N_EDGE)
-    bits = ld64(lb, B_BITS)
+    bits, rows = ld64(lb, B_BITS), ld32(nfa, N_N)
     src = ld64(lb, B_L) + 4 * ld64(s, S_DATA)
     low, high = ld64(lb, B_MAXN), -1
     for j in range(ld64(s, S_LEN)):
-        x = off + 4 * ld32(src, j)
-        for e in range(ld32(x, 0), ld32(x, 1)):
-            span = ld32(edge, 2 * e)
-            if span & 0xFF <= b <= span >> 8:
-                y = ld32(edge, 2 * e + 1)
-                word = bits + 8 * (y >> 6)
-                st64(word, 0, ld64(word, 0) | 1 << (y & 63))
-                low, high = min(low, y >> 6), max(high, y >> 6)
+        x = ld32(src, j)
+        if x < rows:
+            low, high = _follow(nfa, x, b, bits, 0, -1, -1, low, high)
+        else:
+            low, high = _follow_counted(nfa, x, b, bits, low, high)
     if high < 0:
         return LX_DEAD
     at = ld64(lb, B_L) + 4 * ld64(lb, B_NL)

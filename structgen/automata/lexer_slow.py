@@ -16,13 +16,13 @@ from .jit import without_collector
 from .lexer_kernels import (
     AL_BASE, B_C, B_M, B_S, B_STAGE, B_T, K_ESC, LX_BASE, LX_DEAD, LX_NEED, M_JSON, O_ALIVE, O_ANSWER, O_ANY,
     O_ANYLEN, O_DECODED, O_DFA_CLOSE, O_DFA_SUCC, O_DISTANCES, O_ESCAPE, O_ESC_OPEN, O_ESC_RANGE, O_ESC_STEP,
-    O_GIVEN, O_HEX_ALIVE, O_LABEL, O_NEW_DFA, O_NEW_PRODUCT, O_POINT, O_PREPARE, O_PROD_CLOSE, O_PROD_LABEL,
+    O_FAR, O_GIVEN, O_HEX_ALIVE, O_LABEL, O_NEW_DFA, O_NEW_PRODUCT, O_POINT, O_PREPARE, O_PROD_CLOSE, O_PROD_LABEL,
     O_PROD_SUCC, O_QUICK, O_RANGE, O_RANGE2, O_RAW_ANY, O_REHASH, O_REP, O_ROW, O_SHORTEST, O_SOME, O_START_DFA,
     O_STEP, O_STEP_MISS, O_WORDS, RTRIE_BASE, S_JMAP, S_KIND, TRIE_BASE, ld16, ld32, ld64, ld8, lx_anylen, lx_escape,
     lx_label, lx_range, lx_range2, lx_rep, lx_step, st32, st64, _go, _jit)
 from .lexer_states import _add_words, _any, _any_next, _rehash, _room, _row, _trie
 from .lexer_products import (
-    _alive, _answer, _decoded, _dfa_close, _dfa_start, _dfa_succ, _prod_close, _prod_label, _prod_succ, _quick,
+    _alive, _answer, _decoded, _dfa_close, _dfa_start, _dfa_succ, _far, _prod_close, _prod_label, _prod_succ, _quick,
     _start_product)
 from .lexer_escapes import _esc_open, _esc_step, _escape_range, _hex_alive, _point, _some
 from .lexer_build import _distances, _given, _new_dfa, _new_product, _prepare, _raw_any, _shortest
@@ -174,6 +174,8 @@ def _make(stamp: int):
             return _all_steps(lb, a, b)
         if op == O_POINT:
             return _point(lb, a, b)
+        if op == O_FAR:
+            return _far(lb, a)
         return -1
 
     return slow

@@ -17,7 +17,7 @@ from .stack_objects import op_projection
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "2f87a5aba90586c4b65f7719a7f14268bb574656d70272d566ad1037e4dbaa9c"
+DEPENDS_ON = "c16b0df9befc374117dda3c17ab19bf0b19e5cf166bd832633cebf8a1a9d5c45"
 
 
 @njit(**_OPT)

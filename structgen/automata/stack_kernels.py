@@ -48,7 +48,7 @@ from .stack_objects import any_allowed, intern_bits, intern_op, op_add
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "0635d8d51c6f5aa816dec2b220fecb831986bac18fca123a7943740446b52db9"
+DEPENDS_ON = "aba8e6f26403b263e095d25f2d3b90ed16937dd09e962392f2ed4d8baf9b4198"
 
 
 # ------------------------------------------------------------------ structure

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from .jit import njit
 from .lexer_kernels import (
-    B_MINIMAL, B_VO, B_W8, B_WH, B_WW, TRIE_BASE, lx_anylen, lx_bounded, lx_label, lx_open, lx_range, lx_range2, lx_rep,
-    lx_step)
+    B_MINIMAL, B_VO, B_W8, B_WH, B_WW, TRIE_BASE, lx_anylen, lx_bounded, lx_far, lx_label, lx_open, lx_range, lx_range2,
+    lx_rep, lx_step)
 from .lexer_states import _trie as trie_position
 from .stack_contexts import key_record
 from .stack_layout import (
@@ -17,7 +17,7 @@ from .stack_layout import (
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "83f05c0cd7c1f595f0cf5f4b91d28e905451eeed528b0939302b4569c7bda790"
+DEPENDS_ON = "3e5e026cb873f168b84b6127770e47422995371c50745c07387a3c193305a8ef"
 
 
 @njit(**_OPT)
@@ -43,7 +43,7 @@ def next_bytes(lexer, q, dst, n):
     return n
 
 
-ASK_LABEL, ASK_RANGE, ASK_RANGE2, ASK_REP, ASK_ANYLEN, ASK_BOUNDED, ASK_OPEN = 0, 1, 3, 5, 6, 8, 10
+ASK_LABEL, ASK_RANGE, ASK_RANGE2, ASK_REP, ASK_ANYLEN, ASK_BOUNDED, ASK_OPEN, ASK_FAR = 0, 1, 3, 5, 6, 8, 10, 11
 
 
 @njit(**_OPT)
@@ -53,6 +53,8 @@ def answer_lexer(lb, what, q):
         return lx_label(lb, q)
     if what == ASK_REP:
         return lx_rep(lb, q)
+    if what == ASK_FAR:
+        return lx_far(lb, q)
     if what == ASK_OPEN:               # (the region of any string holds every spelling)
         return lx_open(lb, q) if ld64(lb, B_MINIMAL) == 0 else 0
     if what >= ASK_BOUNDED:

@@ -16,7 +16,7 @@ from .stack_layout import (
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "004fcd9f41d58b015843aa3f652a0dae6dadffef5da3762d9d8230d1ad0b8443"
+DEPENDS_ON = "dff703cc7d5f23ea4f0458e83624e058a2e8d62db766e8508dba812559720cd8"
 
 
 @njit(**_OPT)

@@ -15,7 +15,7 @@ from .mask_layout import (
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "d2983a5d78896ce08731c30c480702d524a2ebd79437928be6f6504af0cd2dd2"
+DEPENDS_ON = "ebc72062d9c9c633beff3e266de94052a060f8338b06118145902dae6b882aef"
 
 
 @njit(**_ENTRY)

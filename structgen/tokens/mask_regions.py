@@ -12,7 +12,7 @@ from ..automata.stack_layout import (
     BITS, DEAD, F_ROW, LX_BASE, NEED, NEED_LEXER, N_STATIC, QUOTE, RAW_BASE, ROOM_REGION, SHIFT, STATIC, TOUCHED,
     call2, call3, call5, call6, call7, grow_probe, ld16, ld32, ld64, ld8, mix, need, np_empty, popcount, st32, st64)
 from ..automata.stack_lexemes import (
-    ASK_ANYLEN, ASK_BOUNDED, ASK_OPEN, ASK_REP, ask_lexer, lexeme_label, piece_label, piece_step)
+    ASK_ANYLEN, ASK_BOUNDED, ASK_FAR, ASK_OPEN, ASK_REP, ask_lexer, lexeme_label, piece_label, piece_step)
 from ..automata.stack_objects import intern_bits
 from .mask_layout import (
     AFTER_KEYS, BLOB, CAP_PAIRS, CAP_REGIONS, CUT_OFF, CUT_POS, CUT_SUFFIX, DEPTH, F_AFTER, F_CLASSES, F_NEAR_ANY,
@@ -24,7 +24,7 @@ from .mask_layout import (
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "88cd36aa45cdf765bb228465ecd95dfbf1e17eb3a1249176ca3246fd04155f0b"
+DEPENDS_ON = "9b197fbeb3d74c02c15193c4615b1ac0f2e068481daa0c2713c15f261915e4d3"
 
 
 @njit(**_OPT)
@@ -398,6 +398,14 @@ def region_of(e, q):
         if k < 0:
             break
         slot = (slot + 1) & mask
+    raw = RAW_BASE if q >= RAW_BASE else 0
+    if LX_BASE <= q - raw and q - raw < AL_BASE:
+        d = ask_lexer(e, ASK_FAR, q - raw)
+        if d < 0:
+            st64(e, NEED, NEED_LEXER)
+            return d
+        if d + raw != q:
+            return call2(ld64(e, F_REGION_OF), e, d + raw)
     if LX_BASE <= q and q < AL_BASE:
         # a length far away: the region of the pattern alone comes first, since it
         # takes a row, pairs and a slot of its own
