@@ -130,6 +130,8 @@ def run(count: int, steps: list[int], splits: list[str], batch: int, loops: bool
     vocabulary = sg.Vocabulary.load(llm.tokenizer)
     eos = llm.tokenizer.eos_token_id
     found, compiled, long = [], [], 0
+    for warm in ({"type": "object", "properties": {"a": {"type": "integer"}}}, {"enum": ["a", None]}):   # load kernels
+        sg.diffusion.Canvas(sg.compile(sg.JsonSchema(warm).closed(), vocabulary), SLOTS).masks()
     started = time.process_time()
     for split in splits:
         for e in examples(SEED, count, split):
@@ -181,7 +183,9 @@ def run(count: int, steps: list[int], splits: list[str], batch: int, loops: bool
                   f"{checks / size:8.1f}", flush=True)
             if how == "constrained":
                 spread = math.hypot(error, plain[1])
-                good &= valid == size and exact / size >= plain[0] - 2 * spread and spent <= TIME_BAR * plain[2]
+                good &= valid == size and exact / size >= plain[0] - 2 * spread
+                good &= spent + made <= TIME_BAR * plain[2]
     print(f"bars: constrained 100 % valid, exact not below unconstrained by more than 2 standard errors, at most "
-          f"{TIME_BAR} times its time (the processor's):", "met" if good else "NOT MET")
+          f"{TIME_BAR} times its time (the processor's), also with a new schema compiled for each answer:",
+          "met" if good else "NOT MET")
     return good

@@ -105,8 +105,10 @@ def refine(step, first, count, accepting, klass):
         klass[s] = accepting[s]
     known = 0
     while True:
-        before[:] = klass
-        table[:] = -1
+        for s in range(n):              # loops: numba takes two seconds to compile an assignment of arrays
+            before[s] = klass[s]
+        for k in range(size):
+            table[k] = -1
         found = 0
         for s in range(n):
             h = np.uint64(before[s] + 1)

@@ -202,8 +202,14 @@ class Canvas:
         """Fix or mask every slot."""
         if len(tokens) != self.length:
             raise MatcherError(f"{len(tokens)} tokens for {self.length} slots")
-        for slot, token in enumerate(tokens):
-            self.set(slot, None if token is None or token < 0 else token)
+        wanted = np.array([-1 if t is None else t for t in tokens])
+        if wanted.dtype.kind == "i":
+            slots = np.flatnonzero(np.maximum(wanted, -1) != self.tokens).tolist()
+            wanted = wanted.tolist()
+        else:                   # what is no integer is named where it stands
+            slots, wanted = range(self.length), [-1 if t is None else _integer(t, "a token id") for t in tokens]
+        for slot in slots:
+            self.set(slot, None if wanted[slot] < 0 else wanted[slot])
 
     def _slot(self, slot: int) -> int:
         slot = _integer(slot, "a slot")

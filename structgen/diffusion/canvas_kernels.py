@@ -81,6 +81,13 @@ def distances(first, target, final, dist):
 
 
 @njit(nogil=True, cache=True)
+def _copy(source, target):
+    """A loop: numba takes a second to compile an assignment of arrays."""
+    for k in range(source.shape[0]):
+        target[k] = source[k]
+
+
+@njit(nogil=True, cache=True)
 def _same(left, right):
     for s in range(left.shape[0]):
         if left[s] != right[s]:
@@ -146,7 +153,7 @@ def reach_forward(layers, words, still, low, high, known, dirty, fixed, succ_fir
         if i > 0 and c == -1 and fixed[i - 1] == -1 and still[i - 1]:
             moved = i >= known or not _same(words[i], words[i + 1])
             if moved:
-                words[i + 1] = words[i]
+                _copy(words[i], words[i + 1])
             still[i] = 1
             continue
         if c == -1:
@@ -161,7 +168,7 @@ def reach_forward(layers, words, still, low, high, known, dirty, fixed, succ_fir
                                 fresh[table[c, s]] = 1
         moved = i >= known or not _same(fresh_words, words[i + 1])
         if moved:
-            words[i + 1] = fresh_words
+            _copy(fresh_words, words[i + 1])
         still[i] = 1 if _same(words[i], words[i + 1]) else 0
     if moved and high < known:
         dirty[high] = 1
@@ -183,7 +190,7 @@ def reach_backward(layers, words, still, low, high, known, dirty, fixed, succ_fi
         if i + 1 < still.shape[0] and c == -1 and fixed[i + 1] == -1 and still[i + 1]:
             moved = i < known or not _same(words[i], words[i + 1])
             if moved:
-                words[i] = words[i + 1]
+                _copy(words[i + 1], words[i])
             still[i] = 1
             continue
         if c == -1:
@@ -196,7 +203,7 @@ def reach_backward(layers, words, still, low, high, known, dirty, fixed, succ_fi
             fresh_words[:] = 0
         moved = i < known or not _same(fresh_words, words[i])
         if moved:
-            words[i] = fresh_words
+            _copy(fresh_words, words[i])
         still[i] = 1 if _same(words[i], words[i + 1]) else 0
     if moved and low > known:
         dirty[low - 1] = 1
@@ -367,7 +374,7 @@ def admissible(slots, forward, backward, forward_words, backward_words, pair_fir
         if r > 0:
             j = slots[r - 1]
             if _same(forward_words[i], forward_words[j]) and _same(backward_words[i + 1], backward_words[j + 1]):
-                out[r] = out[r - 1]
+                _copy(out[r - 1], out[r])
                 continue
         before, after = forward[i], backward[i + 1]
         pairs = 0
@@ -422,7 +429,7 @@ def pack(rows, large, words, order, begin, out):
                 if rows[r, c] != rows[r - 1, c]:
                     differ += size
             if differ < own:
-                line[:] = out[r - 1]
+                _copy(out[r - 1], line)
         for c in range(rows.shape[1]):
             if rows[r, c] == (rows[r - 1, c] if r > 0 and differ < own else 0):
                 continue

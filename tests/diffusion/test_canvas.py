@@ -364,6 +364,8 @@ def test_bad_canvases():
         Canvas({"type": "string"}, 5)
     for bad in (canvas, Canvas(sg.compile(sg.Lark('start: "a" start | "b"'), vocabulary), 7)):
         for call in (lambda: bad.set(7, 1), lambda: bad.set(0, 999), lambda: bad.set_all([1]), lambda: bad.set(0, "a"),
+                     lambda: bad.set_all([1.5] * 7), lambda: bad.set_all([*[None] * 6, "x"]),
+                     lambda: bad.set_all([10 ** 30] * 7),
                      lambda: bad.set(0.5, 1), lambda: bad.set(0, -2), lambda: bad.masks([7]), lambda: bad.masks(["a"]),
                      lambda: bad.forced([7]), lambda: bad.joint(np.zeros((7, 257)), window=(3, 3))):
             with pytest.raises(sg.MatcherError):
