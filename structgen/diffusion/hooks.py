@@ -16,6 +16,7 @@ import torch
 
 from ..errors import MatcherError, ModelError, StructgenError
 from .canvas import Canvas
+from .scoring import checked_mask
 
 __all__ = ["DreamHooks", "DiffusionLogitsProcessor"]
 
@@ -47,6 +48,8 @@ class DreamHooks:
 
     Raises
     ------
+    ModelError
+        If `mask_id` is a token that texts are made of.
     BudgetError, MatcherError
         By the tokens hook, which is called once before the first pass: a canvas shorter than the shortest valid text,
         or one whose fixed part violates the constraint.
@@ -61,7 +64,9 @@ class DreamHooks:
     """
 
     def __init__(self, compiled: Any, mask_id: int, *, temperature: float = 0.0, seed: Optional[int] = None):
-        self._compiled, self.mask_id, self.temperature = compiled, int(mask_id), float(temperature)
+        first = compiled[0] if isinstance(compiled, (list, tuple)) and compiled else compiled
+        self._compiled, self.temperature = compiled, float(temperature)
+        self.mask_id = checked_mask(int(mask_id), "mask_id", first.vocabulary)
         if not 0 <= self.temperature < float("inf"):
             raise StructgenError(f"temperature={temperature!r}: wanted a number >= 0")
         self._rng = np.random.default_rng(seed)

@@ -19,7 +19,7 @@ import torch
 
 from ..errors import ModelError
 
-__all__ = ["MaskedScorer", "mask_token", "shifted"]
+__all__ = ["MaskedScorer", "checked_mask", "mask_token", "shifted"]
 
 #: models whose logits at a position are for the token behind it
 _SHIFTED = ("dream", "diffucoder")
@@ -53,9 +53,20 @@ def mask_token(model: Any, tokenizer: Any, vocabulary: Any, given: Optional[int]
                          + ", ".join(f"{where} {t}" for where, t in known.items()), hint="give its id: mask_id=...")
     else:
         where, mask = next(iter(known.items()))
-    rows = _rows(model)
+    return checked_mask(mask, where, vocabulary, _rows(model))
+
+
+def checked_mask(mask: int, where: str, vocabulary: Any, rows: Optional[int] = None) -> int:
+    """`mask`, if it can be a mask token; `where` it comes from, for the error.
+
+    Raises
+    ------
+    ModelError
+        If it is outside of the model's `rows`, or a token that texts are made of.
+    """
     if mask < 0 or (rows is not None and mask >= rows):
-        raise ModelError(f"the mask token {mask} ({where}) is outside the model's vocabulary of {rows}")
+        raise ModelError(f"the mask token {mask} ({where}) is outside the model's vocabulary of "
+                         f"{vocabulary.size if rows is None else rows}")
     if mask in vocabulary.eos_ids:
         raise ModelError(f"the mask token {mask} ({where}) is the end token")
     if mask < vocabulary.size and not vocabulary.is_special[mask]:

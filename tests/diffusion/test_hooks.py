@@ -89,8 +89,11 @@ def test_dream_errors_before_the_first_pass():
         DreamHooks(COMPILED, MASK).tokens(None, torch.tensor([[BOS, MASK, MASK]]), None)
     with pytest.raises(MatcherError, match="cannot be filled"):
         DreamHooks(COMPILED, MASK).tokens(None, torch.tensor([[BOS, MASK, 66, MASK, MASK, MASK]]), None)
-    with pytest.raises(MatcherError, match="mask token 7"):
-        DreamHooks(COMPILED, 7).tokens(None, torch.tensor([[BOS, MASK, MASK]]), None)
+    with pytest.raises(MatcherError, match=f"mask token {PAD}"):
+        DreamHooks(COMPILED, PAD).tokens(None, torch.tensor([[BOS, MASK, MASK]]), None)
+    for wrong, words in ((65, "ordinary token b'A'"), (EOS, "the end token"), (-1, "outside")):
+        with pytest.raises(ModelError, match=words):
+            DreamHooks(COMPILED, wrong)
     with pytest.raises(StructgenError, match="2 constraints for 1 rows"):
         DreamHooks([COMPILED] * 2, MASK).tokens(None, torch.tensor([[BOS, *[MASK] * 9]]), None)
     with pytest.raises(StructgenError, match="temperature"):
