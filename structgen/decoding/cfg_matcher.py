@@ -155,10 +155,6 @@ class CfgMatcher(Matcher):
         flags.view(np.uint8)[:] = allowed
         return int(allowed.sum())
 
-    def byte_steps(self) -> "list[tuple[int, tuple[int, int, bool]]]":
-        node, arena = self._node, id(self._arena)
-        return [(b, (arena, self._advance(node, bytes([b]))[0], False)) for b in self.expected_bytes()]
-
     def _move(self) -> None:
         nodes, node = [], self._node
         while node is not None:

@@ -511,10 +511,11 @@ class Matcher:
         """
         node, out = self._node, []
         for b in self.expected_bytes():
-            arena = self._arena
-            with arena.lock:
-                arena.begin_text()
-                r = mk.advance_bytes(arena.address, node[0], _EVERY_BYTE.ctypes.data + b, 1)
+            arena, r = self._arena, DEAD - 1
+            if isinstance(arena, Arena):        # other arenas have kernels of their own
+                with arena.lock:
+                    arena.begin_text()
+                    r = mk.advance_bytes(arena.address, node[0], _EVERY_BYTE.ctypes.data + b, 1)
             if r < DEAD:
                 r = self._advance(node, bytes([b]))[0]
             out.append((b, (id(arena), r, False)))

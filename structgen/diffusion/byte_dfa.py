@@ -55,8 +55,16 @@ def _byte_vocabulary() -> Any:
     return Vocabulary.from_tokens([*(bytes([b]) for b in range(256)), None], eos_ids=[256])
 
 
-def byte_dfa(compiled: Any, max_states: int = MAX_STATES) -> ByteDfa:
+def byte_dfa(compiled: Any, max_states: int = MAX_STATES, *, slowly: bool = True) -> ByteDfa:
     """The byte automaton of a compiled constraint.
+
+    Parameters
+    ----------
+    compiled : Compiled
+    max_states : int
+    slowly : bool
+        Whether to go on where steps depend on the text before them; such
+        constraints are seldom regular.
 
     Raises
     ------
@@ -74,6 +82,8 @@ def byte_dfa(compiled: Any, max_states: int = MAX_STATES) -> ByteDfa:
                              hint="schemas without recursion, regular expressions and choices are regular")
     arena = getattr(start, "_arena", None)      # grammars have an engine of their own
     found = _explored(arena, max_states) if isinstance(arena, Arena) else None
+    if found is None and not slowly:
+        raise _too_many(max_states)
     return _minimal(*(found or _by_matchers(own, max_states)))
 
 

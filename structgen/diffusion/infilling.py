@@ -287,7 +287,7 @@ def _shortest(parts: Sequence[Any], schema: Any) -> Infilled:
     compiled = _compiled(schema if isinstance(schema, Constraint) else canvas_constraint(schema), _byte_vocabulary())
     if compiled not in _automata:
         try:
-            _automata[compiled] = byte_dfa(compiled) if is_regular(compiled) else None
+            _automata[compiled] = byte_dfa(compiled, slowly=False) if is_regular(compiled) else None
         except LimitError:
             _automata[compiled] = None
     dfa = _automata[compiled]

@@ -83,6 +83,39 @@ def test_recursive_schemas_without_a_model():
         sg.infill(HOLE, ")(", HOLE, "(", schema_or_grammar=sg.Lark('start: "(" start ")" start |'))
 
 
+OK = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
+
+INDENTED = r"""
+start: (NAME ":" _NEWLINE _INDENT NAME _NEWLINE _DEDENT | LPAR RPAR LSQB RSQB LBRACE RBRACE)+
+NAME: /[a-z]+/
+_NEWLINE: /(\r?\n[\t ]*)+/
+LPAR: "("
+RPAR: ")"
+LSQB: "["
+RSQB: "]"
+LBRACE: "{"
+RBRACE: "}"
+%declare _INDENT _DEDENT
+"""
+
+
+@pytest.mark.parametrize("constraint, parts, text", [
+    (sg.Seq("<t>", sg.JsonSchema(OK), "</t>"), ("<t>", HOLE, "false", HOLE), '<t>{"ok":false}</t>'),
+    (sg.Seq("(", sg.Lark('start: "(" start ")" | "x"'), ")"), (HOLE, "(("), None),
+    (sg.Seq("(", sg.Lark('start: "(" start ")" | "x"'), ")"), (HOLE, "((", HOLE), "((x))"),
+    (sg.Lark(INDENTED, parser="lalr", postlex="python"), ("a:", HOLE, "b", HOLE), "a:\n b\n"),
+    (sg.JsonSchema({"type": "array", "items": {"enum": [1, 2, 12]}, "uniqueItems": True}), ("[1,", HOLE, "1", HOLE),
+     "[1,12]"),
+    (sg.JsonSchema({"type": "object", "additionalProperties": {"type": "null"}}), ('{"a":', HOLE, '"b"', HOLE),
+     '{"a":null,"b":null}')], ids=range(6))
+def test_every_engine_is_searched(constraint, parts, text):
+    if text is None:
+        with pytest.raises((MatcherError, LimitError)):
+            sg.infill(*parts, schema_or_grammar=constraint)
+    else:
+        assert sg.infill(*parts, schema_or_grammar=constraint, return_result=True).text == text
+
+
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
           "required": ["name", "age"]}
 
