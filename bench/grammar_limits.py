@@ -41,9 +41,13 @@ CASES = [
     ("twenty equal terminals", "start: (" + "|".join(f"A{i}" for i in range(20)) + ")+\n"
      + "".join(f"A{i}: /[a-z]{{1,{i + 1}}}/\n" for i in range(20)), COMPLETE, b"abcdefgh" * 20),
     ("a DFA of 2^17 states", "start: A\nA: /(a|b)*a(a|b){16}/\n", DYNAMIC, b""),
-    ("1,000 keywords", "start: (" + "|".join(f'"k{i}"' for i in range(1000)) + ")+\n", DYNAMIC, b"k17k471"),
+    *[(f"{n:,} keywords", "start: (" + "|".join(f'"k{i}"' for i in range(n)) + ")+\n", DYNAMIC, b"k17k471")
+      for n in (1000, 5000, 10_000)],
+    ("2,000 named terminals", "start: (" + "|".join(f"K{i}" for i in range(2000)) + ")+\n"
+     + "".join(f'K{i}: "k{i}"\n' for i in range(2000)), DYNAMIC, b"k17k471"),
     ("300 levels of precedence", "start: e0\n" + "".join(f'e{i}: e{i + 1} | e{i} "{chr(35 + i % 50)}" e{i + 1}\n'
-                                                         for i in range(300)) + 'e300: "x"\n', DYNAMIC, b"x" + b"#x$x%x" * 50),
+                                                         for i in range(300)) + 'e300: "x"\n',
+     DYNAMIC, b"x" + b"#x$x%x" * 50),
     ("dangling else, LALR", 'start: s\ns: "i" s | "i" s "e" s | "x"\n', LALR, b"i" * 400),
     ("shifted away, LALR", 'start: a "x"\na: "b" | "b" "x" "y"\n', LALR, b"b"),
     ("lexers that compete", 'start: (IF | NAME | NUM)+\nIF: "if"\nNAME: /[a-z]+/\nNUM: /[a-f0-9]+/\n%ignore " "\n',

@@ -373,14 +373,17 @@ class Choice(Constraint):
         if isinstance(options, (str, bytes)):
             raise StructgenError("Choice takes a list of texts, not one text", hint=f"Choice([{options!r}])")
         self.options = list(options)
-        for text in self.options:
-            if not isinstance(text, str):
-                raise StructgenError(f"Choice takes texts, not {type(text).__name__}: {text!r}",
-                                     hint="for other values give a type: Literal[1, 2] or an Enum")
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                raise StructgenError(f"{text!r} is no valid text: it holds half a surrogate pair") from None
+        if set(map(type, self.options)) != {str}:
+            for text in self.options:
+                if not isinstance(text, str):
+                    raise StructgenError(f"Choice takes texts, not {type(text).__name__}: {text!r}",
+                                         hint="for other values give a type: Literal[1, 2] or an Enum")
+        try:
+            "".join(self.options).encode()      # a million at once
+        except UnicodeEncodeError:
+            for text in self.options:
+                if any("\ud800" <= c <= "\udfff" for c in text):
+                    raise StructgenError(f"{text!r} is no valid text: it holds half a surrogate pair") from None
         if not self.options:
             raise UnsatisfiableSchema("a Choice without options allows no text")
         self._grammar = TextGrammar(literal_lang(self.options))

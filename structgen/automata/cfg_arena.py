@@ -214,6 +214,7 @@ class CfgArena:
         self._hold(cl.STACK_D, np.zeros(t.depth + 4, _I32))
         self._hold(cl.SCRATCH_ROW, np.zeros(t.words, _I64))
         b[cl.HOLE_STATE] = lr.ns              # the last row of the tables is empty
+        self._constant_bytes = sum(a.nbytes for a in self._held.values())
 
     def _specials(self) -> np.ndarray:
         """(terminal, token id) pairs."""
@@ -327,8 +328,9 @@ class CfgArena:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held, rows included."""
-        return sum(a.nbytes for a in self._held.values()) + sum(c.nbytes for c in self._chunks)
+        """Bytes of what grows, rows included."""
+        held = sum(a.nbytes for a in self._held.values()) + sum(c.nbytes for c in self._chunks)
+        return held - self._constant_bytes
 
     @property
     def rows_bytes(self) -> int:
@@ -402,7 +404,13 @@ def special_id(vocabulary: Any, terminal: Any) -> int:
 def _shifts(program: Program) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """The LR states that each terminal is shifted into; whence each LR state is, as lists behind each other."""
     lr, nt = program.lr, program.nt
-    source, terminal = np.nonzero(lr.actions[:-1, :nt])
+    # tables may have millions of reductions, which are even: a few rows at a time
+    found = []
+    for s in range(0, lr.ns, 256):
+        rows = lr.actions[s:min(s + 256, lr.ns), :nt]
+        source, terminal = np.nonzero((rows & 1 == 1) | (rows < 0))
+        found.append((source + s, terminal))
+    source, terminal = (np.concatenate(part) for part in zip(*found))
     action = lr.actions[source, terminal].astype(_I64)
     for i in np.flatnonzero(action < 0).tolist():
         action[i] = lr.shifted(int(source[i]), int(terminal[i])) << 1 | 1

@@ -166,12 +166,12 @@ class Lexer:
         if not count:
             return LX_DEAD
         size = len(data)
-        lens = [len(w) for w in words]
+        lens = [len(w) for w in words] if count < 256 else np.fromiter(map(len, words), np.int32, count)
         tables = self._tables
         tables.reserve_words(size + count, count)
         tables.stage("STAGE", size)[:size] = np.frombuffer(data, np.uint8)
         # behind the lengths: for each depth in bytes, the word that opened it
-        tables.stage("STAGE2", count + 4 * max(lens) + 4)[:count] = lens
+        tables.stage("STAGE2", count + 4 * max(map(len, words)) + 4)[:count] = lens
         return base + K.lx_call(self._lb, K.O_WORDS, count, label, 0)
 
     # ---------------------------------------------------------- given automata

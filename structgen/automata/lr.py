@@ -279,7 +279,7 @@ def terminals_after(nn: int, nt: int, rules: Rules, first: list[int], start: int
 
 def _cells(ns: int, nt: int, nn: int) -> None:
     if ns * (nt + nn + 2) > MAX_CELLS:
-        raise LimitError(f"the grammar's LR tables need {ns} states x {nt + nn} symbols", place="LR tables",
+        raise LimitError(f"the grammar's LR tables need at least {ns} states x {nt + nn} symbols", place="LR tables",
                          limit=MAX_CELLS, hint="simplify the grammar")
 
 
@@ -304,6 +304,8 @@ def general_tables(grammar: CfgGrammar, empty_ok: Optional[set[int]] = None) -> 
         return table
     start = number[grammar.start]
     rules = [(0, (start,))] + [(number[lhs], tuple([number[s] for s in rhs])) for lhs, rhs in rules]
+    # each terminal leads to a state of its own at least
+    _cells(len({s for _, rhs in rules for s in rhs if s >= nn}), nt, nn)
     first = _first(nn, rules)
     follow = _follow(nn, nt, rules, first, 0)
     lr = _Automaton(nn, nt, rules)

@@ -154,7 +154,7 @@ class _Builder:
         nonterminals = list(dict.fromkeys(str(r.origin.name) for r in rules))
         if self.start not in nonterminals:
             raise GrammarError(f"there is no rule {self.start!r} to start with",
-                               hint=closest(self.start, self.source.names()) or "name another with start=")
+                               hint=closest(self.start, self.source.names) or "name another with start=")
         made = {"INDENT_type", "DEDENT_type"}
         special = {getattr(indenter, n) for n in made} if indenter is not None else set()
         by_name = {d.name: d for d in defs}
@@ -192,7 +192,7 @@ class _Builder:
                 frozenset(number[n] for n in indenter.OPEN_PAREN_types if n in number),
                 frozenset(number[n] for n in indenter.CLOSE_PAREN_types if n in number), indenter.tab_len),
             places=tuple([self.source.definition(n) for n in nonterminals]
-                         + [self.source.definition(t.name) if t.name in self.source.names() else Place()
+                         + [self.source.definition(t.name) if t.name in self.source.names else Place()
                             for t in terminals]),
         )
         return normalise(out, [base + i for i, t in enumerate(terminals) if t.match is not None and _never(t.match)])
@@ -202,7 +202,8 @@ class _Builder:
         regexp = d.pattern.to_regexp()
         literal = d.pattern.value if isinstance(d.pattern, PatternStr) else None
         try:
-            re.compile(regexp, self.flags)
+            if literal is None or self.flags or d.pattern.flags:
+                re.compile(regexp, self.flags)
             width, most = d.pattern.min_width, d.pattern.max_width
         except (re.error, _errors.LarkError, ValueError) as err:
             raise self.error(f"the terminal {d.name} is no regular expression that Python can read: {err}", d.name,
@@ -323,7 +324,7 @@ def _translated(err: Exception, source: Source) -> GrammarError:
     at, hint = Place(), None
     if found_name:
         if "not defined" in message or "undefined" in message:
-            at, hint = source.use(found_name), closest(found_name, source.names() - {found_name})
+            at, hint = source.use(found_name), closest(found_name, source.names - {found_name})
         else:
             at = source.definition(found_name)
     return GrammarError(message[:1].lower() + message[1:], line=at.line, column=at.column, hint=hint)

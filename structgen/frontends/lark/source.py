@@ -9,6 +9,7 @@ outside of strings, regular expressions and comments).
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import Optional, Union
 
 from ...errors import GrammarError
@@ -77,16 +78,32 @@ class Source:
 
     def definition(self, name: str) -> Place:
         """Where a rule or terminal is defined, as far as that is in this text."""
-        short = re.escape(name.split("__")[-1] if "__" in name.lstrip("_") else name)
-        found = re.search(rf"^[ \t]*(?:%(?:override|extend)[ \t]+)?[?!]*(?P<n>{short})"
-                          r"(?:\.-?\d+)?(?:\{[^}]*\})?[ \t]*:", self.blank(), re.MULTILINE)
-        return self.at(found.start("n")) if found else self.use(name)
+        at = self._definitions.get(name.split("__")[-1] if "__" in name.lstrip("_") else name)
+        return self.use(name) if at is None else self.at(at)
 
     def use(self, name: str) -> Place:
         """The first place where a name stands."""
-        found = re.search(rf"(?<![\w]){re.escape(name)}(?!\w)", self.blank())
-        return self.at(found.start()) if found else Place()
+        at = self._words.get(name)
+        return Place() if at is None else self.at(at)
 
+    @cached_property
+    def _definitions(self) -> dict[str, int]:
+        """Where each name is defined first: a grammar may have thousands."""
+        found: dict[str, int] = {}
+        for m in re.finditer(r"^[ \t]*(?:%(?:override|extend)[ \t]+)?[?!]*(\w+)(?:\.-?\d+)?(?:\{[^}\n]*\})?[ \t]*:",
+                             self.blank(), re.MULTILINE):
+            found.setdefault(m[1], m.start(1))
+        return found
+
+    @cached_property
+    def _words(self) -> dict[str, int]:
+        """Where each word stands first."""
+        found: dict[str, int] = {}
+        for m in re.finditer(r"\w+", self.blank()):
+            found.setdefault(m[0], m.start())
+        return found
+
+    @cached_property
     def names(self) -> set[str]:
         """All names in the text."""
         return set(re.findall(r"(?<![\w%.])[_?!]*[a-zA-Z]\w*", self.blank()))
