@@ -28,8 +28,8 @@ class Restart:
     attempts : int
     """
 
-    def __init__(self, score: Any, compiled: Any, horizon: int, seed: int):
-        self.score, self.compiled, self.horizon = score, compiled, horizon
+    def __init__(self, score: Any, compiled: Any, horizon: int, seed: int, canonical: bool = False):
+        self.score, self.compiled, self.horizon, self.canonical = score, compiled, horizon, canonical
         self.rng = np.random.default_rng(seed)
         self.ends = set(compiled.vocabulary.eos_ids)
         self.forwards = self.attempts = 0
@@ -74,6 +74,10 @@ class Restart:
         p = np.exp(scores - scores.max())
         p /= p.sum()
         allowed = matcher.allowed_tokens()
+        if self.canonical and set(allowed.tolist()) & self.ends:
+            pieces = self.compiled.vocabulary
+            if tuple(pieces.encode(b"".join(pieces.token_bytes(t) or b"" for t in path))) != path:
+                allowed = np.array([t for t in allowed if int(t) not in self.ends], allowed.dtype)
         if len(path) == self.horizon - 1:
             allowed = np.array([t for t in allowed if int(t) in self.ends], allowed.dtype)
         self.nodes[path] = allowed, p[allowed], np.ones(len(allowed))

@@ -6,24 +6,46 @@ from functools import lru_cache
 from typing import Any, Callable, Iterator, Optional, Sequence
 
 import numpy as np
-from aligned_tasks import TASKS, Task, Tokens, byte_vocabulary, char_model, exact_laws, spellings
+from aligned_tasks import TASKS, Task, Tokens, byte_vocabulary, char_model, exact_laws, going_on, spellings
 
 __all__ = ["CONFIGURATIONS", "EMBEDDED", "Memo", "Setting", "setting", "settings"]
 
 #: what defines P besides the model: name -> arguments of `sg.sample`
 CONFIGURATIONS: dict[str, dict[str, float]] = {"": {}, "temperature 0.7": {"temperature": 0.7},
                                                "top-p 0.9": {"top_p": 0.9}}
-_FORMULAS = {"expr1124": "(++ s t), (at s 0), (++ (at u 1) t), (++ (++ s t) (at v 2)), (at (++ s u) 2)",
-             "exprY1446": "(++ x y), (++ x x), (++ (++ x y) x), (++ y (++ x y)), (++ (++ x y) (++ y x))"}
-_NAMES = '"ann"|"bob"|"carol"|"dora"'
-#: for the embedded model: an instruction, what of the answer is given, and what the language's texts become behind it
+
+
+def _lists(**names: str) -> Callable[[str], str]:
+    """Prefix expressions as nested lists of codes: ``(++ s t)`` is ``["en","de"]``, ``(at s 0)`` ``["en",0]``."""
+    spelt = {ord(k): f'"{v}"' for k, v in names.items()}
+
+    def behind(text: str) -> str:
+        for old, new in (("(++ ", "["), ("(at ", "["), (" ", ","), (")", "]")):
+            text = text.replace(old, new)
+        return text.translate(spelt) + "}"
+
+    return behind
+
+
+def _book(text: str) -> str:
+    """The members of jskew under names that the model knows."""
+    for old, new in (('{"id":', ""), ("name", "genre"), ("ok", "in_stock"), ("ann", "novel"), ("bob", "poetry"),
+                     ("carol", "history"), ("dora", "science")):
+        text = text.replace(old, new)
+    return text
+
+
+_LANGUAGES = 'Extract {languages:("en"|"de"|"fr"|"es")[]} from: Clara Weber.'
+#: for the embedded model: an instruction, what of the answer is given, and what the language's texts become behind it:
+#: the notation it was trained on, with room for more than one answer
 EMBEDDED: dict[str, tuple[str, str, Callable[[str], str]]] = {
     "bin17": ("Extract {code:" + "|".join(f'"{t}"' for t in TASKS["bin17"].texts) + "} from: The parcel has a code.",
               '{"code":"', lambda t: t + '"}'),
-    **{name: (f"Label as {some}: Great lamp, thank you.", "", lambda t: t) for name, some in _FORMULAS.items()},
-    "jskew": ("Extract {id:3|5|7,name:" + _NAMES + ",ok:boolean} from: The ticket.", '{"id":',
-              lambda t: t.removeprefix('{"id":')),
-    "datemix": ("Extract {date:date} from: The meeting in 2024.", '{"date":"', lambda t: t + '"}'),
+    "expr1124": (_LANGUAGES, '{"languages":', _lists(s="en", t="de", u="fr", v="es")),
+    "jskew": ('Extract {pages:integer,genre:"novel"|"poetry"|"history"|"science",in_stock:boolean|null} from: A book.',
+              '{"pages":', _book),
+    "exprY1446": (_LANGUAGES, '{"languages":', _lists(x="en", y="de")),
+    "datemix": ("Extract {date:date|null} from: The order in 2024.", '{"date":"', lambda t: t + '"}'),
     "date11k": ("Extract {date:date} from: Clara Weber.", '{"date":"', lambda t: t + '"}'),
     "datetime45k": ("Extract {date:date,time:string} from: Clara.", '{"date":"2024-01-',
                     lambda t: t.removeprefix("2024-01-").replace(" ", '","time":"') + '"}'),
@@ -63,8 +85,7 @@ class Setting:
         For each of `CONFIGURATIONS` P of every token sequence (end token
         included) of the language; not normalised.
     log_masses : dict
-        Of every sequence what masking keeps, log; there with `laws`, and only
-        where every spelling counts.
+        Of every sequence what masking keeps, log; there with `laws`.
     """
 
     def __init__(self, kind: str, model: Any, vocabulary: Any, prompt: Sequence[int], task: Task, texts: Sequence[str],
@@ -77,12 +98,16 @@ class Setting:
         self.vocabulary = vocabulary
         self.compiled = sg.compile(sg.Choice(texts), vocabulary)
         end = vocabulary.eos_ids[0]
+        self.allowed: Optional[Callable[[Tokens], list[int]]] = None
         if tokens == "all":
             spelt = spellings(texts, [vocabulary.token_bytes(t) for t in range(vocabulary.size)])
         else:
             spelt = [tuple(vocabulary.encode(t.encode())) for t in texts]
         self.sequences = [(*s, end) for s in spelt]
         self.horizon = max(map(len, self.sequences))
+        if tokens != "all":
+            self.allowed = going_on(texts, [vocabulary.token_bytes(t) for t in range(vocabulary.size)], end,
+                                    self.horizon)
         self.scorer = Memo(TransformerScorer(model, prompt, max_batch=256))
         self.model, self.prompt = model, list(prompt)
         self._laws: Optional[dict[str, dict[Tokens, float]]] = None
@@ -94,7 +119,8 @@ class Setting:
             from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 
             logs, self.log_masses = exact_laws(self.model, self.prompt, self.sequences, {
-                "": [], "temperature 0.7": [TemperatureLogitsWarper(0.7)], "top-p 0.9": [TopPLogitsWarper(0.9)]})
+                "": [], "temperature 0.7": [TemperatureLogitsWarper(0.7)], "top-p 0.9": [TopPLogitsWarper(0.9)]},
+                self.allowed)
             self._laws = {name: {s: float(np.exp(x)) for s, x in law.items()} for name, law in logs.items()}
         return self._laws
 

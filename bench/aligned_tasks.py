@@ -24,15 +24,16 @@ from __future__ import annotations
 import os
 import random
 import sys
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Sequence
+from typing import Any, Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-__all__ = ["TASKS", "Task", "byte_vocabulary", "char_model", "exact_laws", "spellings"]
+__all__ = ["TASKS", "Task", "byte_vocabulary", "char_model", "exact_laws", "going_on", "spellings"]
 
 Tokens = tuple[int, ...]
 
@@ -197,12 +198,42 @@ def spellings(texts: Iterable[str], pieces: Sequence[bytes | None]) -> list[Toke
     return out
 
 
+def going_on(texts: Iterable[str], pieces: Sequence[bytes | None], end: int,
+             longest: int) -> Callable[[Tokens], list[int]]:
+    """What masking allows behind a prefix of a text's own spelling.
+
+    That is all that goes on with some text, however it is spelled; the end behind a
+    whole text; nothing else where `longest` tokens leave no room.
+    """
+    wanted = sorted(t.encode() for t in texts)
+    letters = sorted({bytes([b]) for w in wanted for b in w})
+    starts: dict[bytes, list[tuple[int, bytes]]] = {}
+    for t, data in enumerate(pieces):
+        if data:
+            starts.setdefault(data[:1], []).append((t, data))
+
+    def among(text: bytes) -> bool:
+        at = bisect_left(wanted, text)
+        return at < len(wanted) and wanted[at].startswith(text)
+
+    def allowed(prefix: Tokens) -> list[int]:
+        text = b"".join(pieces[t] or b"" for t in prefix)
+        at = bisect_left(wanted, text)
+        ends = [end] if at < len(wanted) and wanted[at] == text else []
+        return ends if len(prefix) >= longest - 1 else ends + [
+            t for b in letters if among(text + b) for t, data in starts.get(b, ()) if among(text + data)]
+
+    return allowed
+
+
 def exact_laws(model: Any, prompt: Sequence[int], sequences: Iterable[Tokens], filters: dict[str, list],
+               allowed: Callable[[Tokens], list[int]] | None = None,
                batch: int = 512) -> tuple[dict[str, dict[Tokens, float]], dict[Tokens, float]]:
     """log P of every sequence (end token included), for each set of transformers' logits warpers.
 
     Besides, for the first set, the sum over a sequence's prefixes of the log of the
-    mass on what goes on within the sequences: what masking token by token keeps.
+    mass of what masking token by token allows there: ``allowed(prefix)``, or what
+    goes on within the sequences.
 
     Teacher forcing with shared prefixes: the trie of the sequences is walked depth
     first, and the children of up to `batch` nodes are one pass.  Nothing of
@@ -232,12 +263,18 @@ def exact_laws(model: Any, prompt: Sequence[int], sequences: Iterable[Tokens], f
                 scores = logits.float()
                 for warp in chain:
                     scores = warp(None, scores)
-                picked = torch.log_softmax(scores.double(), dim=1)[which, tokens].tolist()
+                logp = torch.log_softmax(scores.double(), dim=1)
+                picked = logp[which, tokens].tolist()
                 for (_, _, low, high), value in zip(steps, picked):
                     out[name][low:high] += value
                 if name == main:
                     mass = np.zeros(len(nodes))
-                    np.add.at(mass, which.numpy(), np.exp(picked))
+                    if allowed is None:
+                        np.add.at(mass, which.numpy(), np.exp(picked))
+                    else:
+                        p = np.exp(logp.numpy())
+                        for k, (low, _) in enumerate(nodes):
+                            mass[k] = p[k, allowed(rows[low][:depth])].sum()
                     for (low, high), m in zip(nodes, mass):
                         kept[low:high] += np.log(m)
             more = [s for s in steps if len(rows[s[2]]) > depth + 1 or s[3] > s[2] + 1]

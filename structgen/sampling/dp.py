@@ -52,6 +52,8 @@ class Product:
         Between masking token by token and the target law, in nats.
     length_mask, length_target : float
         Expected tokens of a text, end token included.
+
+    Within a horizon what is said of masking is about the texts it finishes.
     """
 
     def __init__(self, scorer: Scorer, compiled: Any, warping: Warping = Warping(), *,
@@ -133,6 +135,8 @@ class Product:
         self.betas = [np.zeros(n)]
         # sums of log m and of lengths under the target, times beta
         mass_t, length_t = np.zeros(n), np.zeros(n)
+        # under masking: the probability of finishing, and sums of log m over what is finished
+        done, mass_m, length_m = np.zeros(n), np.zeros(n), np.zeros(n)
         for left in range(1, self.max_tokens + 1):
             before = self.betas[-1]
             if left == 1:
@@ -144,14 +148,24 @@ class Product:
                 own = log_m
             mass_t = beta * own + (self.step @ mass_t if left > 1 else 0.0)
             length_t = beta + (self.step @ length_t if left > 1 else 0.0)
+            if left == 1:
+                finished = (self.end > 0).astype(float)
+                mass_m, length_m = finished * own, finished
+            else:
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    finished = np.where(self.mass > 0, self.end / self.mass, 0.0) + masked @ done
+                mass_m = finished * log_m + masked @ mass_m
+                length_m = finished + masked @ length_m
+            done = finished
             self.betas.append(beta)
         self.z = float(self.betas[-1][0])
         self._nonzero()
         self.length_target = float(length_t[0] / self.z)
         self.kl_target_mask = float(mass_t[0] / self.z) - math.log(self.z)
-        # masking may run into the horizon: then it is not absolutely continuous
-        self.kl_mask_target = math.inf
-        self.length_mask = math.nan
+        self.kl_mask_target, self.length_mask = math.inf, math.nan
+        if done[0] > 0:
+            self.kl_mask_target = math.log(self.z) - float(mass_m[0] / done[0]) - math.log(done[0])
+            self.length_mask = float(length_m[0] / done[0])
 
     def _nonzero(self) -> None:
         if not self.z > 0:

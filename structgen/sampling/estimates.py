@@ -1,18 +1,16 @@
-"""Estimates from walks: log Z with an interval, distances between laws, the quality of weights.
+"""Estimates from walks: log Z with an interval, the quality of weights.
 
 Z = P(a valid text), the normaliser of the target law.
 
 **Z from attempts.**  An attempt that starts when theta(root) is U and the texts
-found so far have mass L succeeds with a *new* text with probability
+known by then have mass L succeeds with a *new* text with probability
 (Z - L) / U, whatever happened before.  So the attempts' outcomes have the
 likelihood prod((Z - L_t) / U_t) ** s_t * (1 - (Z - L_t) / U_t) ** (1 - s_t), in
 which nothing but Z is unknown, and Z lies in [max L, min U] for certain.  We
 report its maximum and the profile-likelihood interval cut to those bounds; near
 a complete trie, where a normal approximation collapses, the bounds take over.
 
-**Z and distances from masked texts.**  A text drawn by masking has the weight
-w = prod m(v) = P(x) / q(x); E_q[w] = Z, KL(q || target) = log Z - E_q[log w] and
-KL(target || q) = E_target[log w] - log Z.
+How far apart masking and target are is :mod:`structgen.sampling.distances`' matter.
 
 Pareto k: Vehtari, Simpson, Gelman, Yao, Gabry, "Pareto smoothed importance
 sampling" (2015), with the fit of Zhang and Stephens (2009).
@@ -26,8 +24,7 @@ from typing import Optional, Sequence
 
 import numpy as np
 
-__all__ = ["Interval", "z_from_attempts", "z_from_weights", "ess", "pareto_k", "Distance", "kl_mask_target",
-           "kl_target_mask", "log_mean_exp"]
+__all__ = ["Interval", "z_from_attempts", "ess", "pareto_k", "log_mean_exp"]
 
 
 @dataclass(frozen=True)
@@ -37,15 +34,6 @@ class Interval:
     value: float
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class Distance:
-    """A Kullback-Leibler divergence in nats with its standard error, from `n` texts."""
-
-    value: float
-    stderr: float
-    n: int
 
 
 def log_mean_exp(log_w: Sequence[float]) -> float:
@@ -64,7 +52,7 @@ def z_from_attempts(lower: Sequence[float], upper: Sequence[float], new: Sequenc
     Parameters
     ----------
     lower, upper : sequences of float
-        The mass of texts found and theta(root) when each attempt began.
+        The mass of the texts known and theta(root) when each attempt began.
     new : sequence of bool
         Whether it ended with a text not among them.
     bounds : (float, float)
@@ -118,18 +106,6 @@ def z_from_attempts(lower: Sequence[float], upper: Sequence[float], new: Sequenc
     return Interval(best, edge(best, floor), edge(best, ceiling))
 
 
-def z_from_weights(log_w: Sequence[float]) -> Interval:
-    """log Z as log of the mean weight, with a normal interval on the log scale."""
-    w = np.asarray(log_w, dtype=np.float64)
-    value = log_mean_exp(w)
-    if value == -math.inf or len(w) < 2:
-        return Interval(value, -math.inf, math.inf if value == -math.inf else 0.0)
-    ratio = np.exp(w - value)
-    error = 1.96 * float(ratio.std(ddof=1)) / math.sqrt(len(w))
-    low = value + math.log1p(-error) if error < 1 else -math.inf
-    return Interval(value, low, min(0.0, value + math.log1p(error)))
-
-
 def ess(log_w: Sequence[float]) -> float:
     """Effective sample size, (sum w)^2 / sum w^2.
 
@@ -177,39 +153,3 @@ def pareto_k(log_w: Sequence[float]) -> Optional[float]:
     shape = float(np.mean(np.log1p(-mean * tail)))
     # the prior of the reference implementation pulls short tails towards 0.5
     return (size * shape + 5) / (size + 10)
-
-
-def kl_mask_target(log_w: Sequence[float], log_z: Optional[float] = None, log_z_error: float = 0.0) -> Distance:
-    """KL(mask || target) from texts drawn by masking.
-
-    With `log_z` known from elsewhere (standard error `log_z_error`) it is log Z
-    minus a mean; without, Z comes from the same weights.
-    """
-    w = np.asarray(log_w, dtype=np.float64)
-    n = len(w)
-    if not n:
-        return Distance(math.nan, math.inf, 0)
-    if w.min() == -np.inf:
-        return Distance(math.inf, math.nan, n)
-    if n == 1:
-        return Distance(0.0 if log_z is None else log_z - float(w[0]), math.inf, 1)
-    if log_z is not None:
-        spread = float(w.std(ddof=1)) / math.sqrt(n)
-        return Distance(log_z - float(w.mean()), math.hypot(spread, log_z_error), n)
-    value = log_mean_exp(w)
-    influence = np.exp(w - value) - w           # of log mean w, minus of mean log w
-    return Distance(value - float(w.mean()), float(influence.std(ddof=1)) / math.sqrt(n), n)
-
-
-def kl_target_mask(log_w: Sequence[float], log_z: float, log_z_error: float = 0.0,
-                   weights: Optional[Sequence[float]] = None) -> Distance:
-    """KL(target || mask) from texts of the target law, or weighted towards it."""
-    w = np.asarray(log_w, dtype=np.float64)
-    n = len(w)
-    if not n:
-        return Distance(math.nan, math.inf, 0)
-    p = np.full(n, 1 / n) if weights is None else np.exp(np.asarray(weights) - np.max(weights))
-    p = p / p.sum()
-    mean = float((p * w).sum())
-    error = math.sqrt(float((p ** 2 * (w - mean) ** 2).sum()) * (n / (n - 1))) if n > 1 else math.inf
-    return Distance(mean - log_z, math.hypot(error, log_z_error), n)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Optional
 
 import numpy as np
 
@@ -29,32 +28,35 @@ STYLES = ("restart", "prefix")
 
 @dataclass
 class State:
-    """A valid text as its nodes (root first), end token, log P and log masses of the nodes."""
+    """A valid text as its nodes (root first), end token, log P and log masses of the nodes.
+
+    `failed`: no text, but the way into a dead end.
+    """
 
     nodes: list[int]
     end: int
     log_p: float
     log_mass: np.ndarray
     visits: int = 0
+    failed: bool = False
 
     def suffix(self, oracle: PrefixOracle, i: int) -> float:
         """log q of what comes behind the i-th node."""
         return self.log_p - float(oracle.log_path[self.nodes[i]]) - float(self.log_mass[i:].sum())
 
 
-def masked_text(oracle: PrefixOracle, rng: np.random.Generator, start: int = 0) -> Optional[State]:
-    """A text by masking, from a node on; None where the horizon or the filters leave nothing."""
+def masked_text(oracle: PrefixOracle, rng: np.random.Generator, start: int = 0) -> State:
+    """A text by masking, from a node on; failed where the horizon or the filters leave nothing."""
     v, visits = start, 0
     while True:
         oracle.expand([v])
         visits += 1
         if oracle.theta[v] <= 0:
-            return None
+            return State(oracle.nodes_to(v), -1, -math.inf, np.zeros(0), visits, failed=True)
         token, _ = oracle.draw(v, rng)
         if oracle.ends[token]:
             nodes = oracle.nodes_to(v)
-            log_p, _ = oracle.found(v, token)
-            return State(nodes, token, log_p, np.log(oracle.mass[nodes]), visits)
+            return State(nodes, token, oracle.log_prob(v, token), np.log(oracle.mass[nodes]), visits)
         v = oracle.child(v, token)
 
 
@@ -72,8 +74,8 @@ def step(oracle: PrefixOracle, x: State, style: str, rng: np.random.Generator) -
     """One step of the chain: the next state, whether the proposal was accepted, nodes visited."""
     cut = 0 if style == "restart" else int(rng.integers(len(x.nodes)))
     y = masked_text(oracle, rng, x.nodes[cut])
-    if y is None:
-        return x, False, 0
+    if y.failed:
+        return x, False, y.visits
     ratio = y.log_p - x.log_p + _log_proposal(oracle, y, x, style) - _log_proposal(oracle, x, y, style)
     if math.log(max(rng.random(), 1e-300)) < ratio:
         return y, True, y.visits

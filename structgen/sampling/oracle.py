@@ -11,8 +11,12 @@ Invariants, kept by every call:
 * a node at which nothing is allowed has theta 0: the constraint's masks have no
   dead ends, but the horizon `max_tokens` and the filters of a
   :class:`~structgen.sampling.warping.Warping` make some;
-* ``Z`` lies in ``[known, theta(root)]``, where `known` sums P over the texts
-  found.  When both meet the trie is complete.
+* ``Z`` lies in ``[known, theta(root)]``, where `known` sums P over the *known
+  texts*: those whose every prefix is expanded, found by a walk or not.  When both
+  meet the trie is complete.
+
+With ``known`` go the other sums over what is expanded that estimates rest on
+(:class:`Known`).
 
 What is sampled from it, and how, is :mod:`structgen.sampling.walkers`' matter.
 Costs: 8 bytes a token of a row (past `max_bytes` rows go to a file that the
@@ -27,28 +31,66 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, NamedTuple, Optional, Sequence
 
 import numpy as np
 
 from ..errors import ModelError, StructgenError
+from . import oracle_file
 from . import walk_kernels as wk
 from .scorers import Path, Scorer
 from .warping import Warping
 
-__all__ = ["PrefixOracle"]
+__all__ = ["NOTHING_KNOWN", "Known", "PrefixOracle"]
 
 _NODE_FIELDS = {
     "parent": np.int32, "token": np.int32, "first": np.int32, "sibling": np.int32, "expanded": np.uint8,
     "edge": np.float64, "theta": np.float64, "mass": np.float64, "rest": np.float64, "start": np.int64,
     "count": np.int32, "block": np.int64, "depth": np.int32, "log_path": np.float64, "lost": np.float32,
-    "lost_token": np.int32,
+    "lost_token": np.int32, "ended": np.float64, "kept": np.float64, "when": np.int32,
 }
 _FILL = {"parent": -1, "first": -1, "sibling": -1, "lost_token": -1, "theta": 1.0}
 #: forced tokens scored together
 MAX_CHAIN = 64
 #: walks that may stop on the way: how likely one must be to come to a forced node for it to be scored ahead
 AHEAD = 0.5
+
+
+class Known(NamedTuple):
+    """What the trie knew at a moment: sums over its expanded nodes.
+
+    Below S(x) is the sum of log m over the prefixes of a text x, so that masking
+    token by token draws x with probability q(x) = P(x) / exp(S(x)).
+
+    Attributes
+    ----------
+    clock : int
+        Nodes expanded by then.
+    upper, mass : float
+        Bounds on Z: theta of the root, and P of the known texts.
+    mass_log : float
+        Sum of P * S over the known texts.
+    mask_left : float
+        Probability under masking of leaving what is known.
+    mask_dead : float
+        Probability under masking of a dead end that is known.
+    mask_log : float
+        Sum of q * S over the known texts.
+    mask_open : float
+        The same over the edges that leave what is known, S as far as it is known.
+    """
+
+    clock: int
+    upper: float
+    mass: float
+    mass_log: float
+    mask_left: float
+    mask_dead: float
+    mask_log: float
+    mask_open: float
+
+
+NOTHING_KNOWN = Known(0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
 
 
 class PrefixOracle:
@@ -78,7 +120,7 @@ class PrefixOracle:
     passes : int
         Calls of the scorer.
     known : float
-        Sum of P over the texts found.
+        Sum of P over the known texts.
     """
 
     def __init__(self, scorer: Scorer, compiled: Any, max_tokens: int, warping: Warping = Warping(), *,
@@ -91,8 +133,7 @@ class PrefixOracle:
         self.accepts, self._accepts_key = accepts, accepts_key
         self.max_bytes = max_bytes
         self.evaluations = self.passes = 0
-        self.known = 0.0
-        self.leaves: dict[tuple[int, int], tuple[float, int]] = {}      # (node, end token) -> (log P, which it was)
+        self._forget()
         self._key: str | None = None
         self._file: Any = None
         for name, kind in _NODE_FIELDS.items():
@@ -269,9 +310,53 @@ class PrefixOracle:
         self.expanded[v], self.theta[v], self.mass[v], self.rest[v], self.count[v] = 1, 0.0, 0.0, 0.0, 0
         if self.parent[v] < 0 or self.expanded[self.parent[v]]:
             self._lower(v)
+            self._know(v)
+
+    def _forget(self) -> None:
+        """Empty the sums of :class:`Known`."""
+        self._clock = 0
+        self.known = self._mass_log = 0.0
+        self._mask_known = self._mask_dead = self._mask_log = self._mask_open = 0.0
+
+    def _know(self, v: int) -> None:
+        """Take an expanded node, whose parent is expanded, into the sums of :class:`Known`."""
+        self._clock += 1
+        self.when[v] = self._clock
+        before = float(self.kept[self.parent[v]]) if v else 0.0
+        arrives = float(np.exp(self.log_path[v] - before))
+        m = float(self.mass[v])
+        if m <= 0:
+            self._mask_dead += arrives
+            self._mask_open -= arrives * before
+            return
+        log_m = float(np.log(m))
+        self.kept[v] = before + log_m
+        ended = float(np.exp(self.log_path[v])) * float(self.ended[v])
+        self.known += ended
+        self._mass_log += ended * float(self.kept[v])
+        done = arrives * float(self.ended[v]) / m
+        self._mask_known += done
+        self._mask_log += done * float(self.kept[v])
+        self._mask_open += arrives * log_m - done * float(self.kept[v])
+
+    def now(self) -> Known:
+        """What is known."""
+        return Known(self._clock, self.upper, min(self.known, self.upper), self._mass_log,
+                     max(0.0, 1.0 - self._mask_known - self._mask_dead), self._mask_dead, self._mask_log,
+                     self._mask_open)
+
+    def arrivals(self) -> np.ndarray:
+        """For every node the probability that masking comes to it; meant for those with an expanded parent."""
+        n = self.size
+        out = np.ones(n)
+        with np.errstate(over="ignore"):
+            out[1:] = np.exp(self.log_path[1:n] - self.kept[self.parent[1:n]])
+        return out
 
     def _fill(self, v: int, allowed: np.ndarray, line: np.ndarray) -> None:
         """Give `v` its row."""
+        if self.expanded[v]:            # what came first stays
+            return
         if np.isnan(line).any():
             raise ModelError(f"the model gave NaN scores behind {len(self.path(v))} tokens "
                              f"({self.text(v)[-60:]!r})")
@@ -285,6 +370,8 @@ class PrefixOracle:
             allowed, logp = allowed[some], logp[some]
         if len(allowed) == 1:
             self._learn_forced(int(self.token[v]), int(allowed[0]), float(np.exp(np.float64(logp[0]))))
+        last = self.ends[allowed] != 0
+        self.ended[v] = float(np.exp(logp[last].astype(np.float64)).sum())
         n = len(allowed)
         blocks = -(-n // wk.BLOCK)
         self._room(n, blocks)
@@ -298,6 +385,7 @@ class PrefixOracle:
         self.expanded[v] = 1
         if v:
             self._lower(v)
+        self._know(v)
         # children made while it was a link of a chain: their edges are known now
         c = self.first[v]
         while c >= 0:
@@ -307,6 +395,7 @@ class PrefixOracle:
             self.log_path[c] = self.log_path[v] + p
             if self.expanded[c]:
                 self._lower(int(c))
+                self._know(int(c))
             c = self.sibling[c]
 
     def _learn_forced(self, before: int, token: int, p: float) -> None:
@@ -344,16 +433,10 @@ class PrefixOracle:
         return (self.ends, self.parent, self.token, self.first, self.sibling, self.expanded, self.edge, self.theta,
                 self.mass, self.rest, self.start, self.count, self.block, self.ids, self.logp, self.blocks)
 
-    def found(self, v: int, end: int) -> tuple[float, int]:
-        """Record a text: its log P, and how many others had been found before it."""
-        leaf = (v, end)
-        if leaf in self.leaves:
-            return self.leaves[leaf]
+    def log_prob(self, v: int, end: int) -> float:
+        """log P of the text that ends behind an expanded node with the token `end`."""
         ids, logp = self.row(v)
-        log_p = float(self.log_path[v] + np.float64(logp[int(np.searchsorted(ids, end))]))
-        self.leaves[leaf] = log_p, len(self.leaves)
-        self.known += float(np.exp(log_p))
-        return self.leaves[leaf]
+        return float(self.log_path[v] + np.float64(logp[int(np.searchsorted(ids, end))]))
 
     def draw(self, v: int, rng: np.random.Generator, bound: bool = False) -> tuple[int, float]:
         """A token allowed at an expanded node and its log probability under the model.
@@ -390,28 +473,14 @@ class PrefixOracle:
             if self.size > max_nodes:
                 return False
             level = following
-        for v in range(self.size):
-            ids, _ = self.row(v)
-            for t in ids[self.ends[ids] != 0]:
-                self.found(v, int(t))
         return True
 
     # ------------------------------------------------------------------ keeping
     def save(self, path: str | os.PathLike) -> None:
         """Write the oracle to a file (NumPy's ``.npz``), in one step."""
-        target = os.fspath(path)
-        folder = os.path.dirname(os.path.abspath(target))
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as handle:
-            try:
-                np.savez(handle, key=np.array(self.key), format=np.array(1),
-                         counters=np.array([self.evaluations, self.passes], np.int64),
-                         leaves=np.array([(v, e) for v, e in self.leaves], np.int64).reshape(-1, 2),
-                         ids=self.ids[:self._rows], logp=self.logp[:self._rows], blocks=self.blocks[:self._sums],
-                         **{name: getattr(self, name)[:self.size] for name in _NODE_FIELDS})
-            except BaseException:
-                os.unlink(handle.name)
-                raise
-        os.replace(handle.name, target)
+        oracle_file.save(self, path, {"ids": self.ids[:self._rows], "logp": self.logp[:self._rows],
+                                      "blocks": self.blocks[:self._sums],
+                                      **{name: getattr(self, name)[:self.size] for name in _NODE_FIELDS}})
 
     def restore(self, path: str | os.PathLike) -> None:
         """Take over what :meth:`save` wrote for the same model, prompt, distribution and constraint.
@@ -421,19 +490,7 @@ class PrefixOracle:
         StructgenError
             If the file is for something else, or damaged.
         """
-        try:
-            with np.load(path, allow_pickle=False) as data:
-                held = {name: data[name] for name in data.files}
-            if int(held["format"]) != 1:
-                raise ValueError("another format")
-            if str(held["key"]) != self.key:
-                raise StructgenError(f"{os.fspath(path)!r} is an oracle for another model, prompt, distribution or "
-                                     "constraint")
-            self._check(held)
-        except StructgenError:
-            raise
-        except Exception as error:
-            raise StructgenError(f"{os.fspath(path)!r} is not an oracle: {error}") from error
+        held = oracle_file.load(self, path, _NODE_FIELDS)
         n = len(held["parent"])
         for name, kind in _NODE_FIELDS.items():
             grown = np.full(max(1024, n), _FILL.get(name, 0), kind)
@@ -441,8 +498,7 @@ class PrefixOracle:
             setattr(self, name, grown)
         self.size = n
         self._rows, self._sums = len(held["ids"]), len(held["blocks"])
-        self.ids, self.logp = held["ids"].copy(), held["logp"].copy()
-        self.blocks = held["blocks"].copy()
+        self.ids, self.logp, self.blocks = held["ids"], held["logp"], held["blocks"]
         self.evaluations, self.passes = (int(x) for x in held["counters"])
         matchers = [self.compiled.matcher()]
         for v in range(1, n):
@@ -450,40 +506,7 @@ class PrefixOracle:
             m.accept(int(self.token[v]))
             matchers.append(m)
         self._matchers = matchers
-        self.leaves, self.known = {}, 0.0
-        for v, end in held["leaves"]:
-            self.found(int(v), int(end))
-
-    def _check(self, held: dict) -> None:
-        """Every range of a file, before a kernel sees it."""
-        n, rows, sums, vocab = len(held["parent"]), len(held["ids"]), len(held["blocks"]), self.vocabulary.size
-        order = np.arange(n)
-
-        def check(good: Any, text: str) -> None:
-            if not np.all(good):
-                raise ValueError(text)
-
-        for name, kind in _NODE_FIELDS.items():
-            check(held[name].dtype == kind and held[name].shape == (n,), f"bad table {name}")
-        check(n >= 1 and held["parent"][0] == -1, "no root")
-        check((held["parent"][1:] >= 0) & (held["parent"][1:] < order[1:]), "bad parents")
-        # children are linked newest first, so links only go down
-        check((held["sibling"] >= -1) & (held["sibling"] < order), "bad siblings")
-        check((held["first"] >= -1) & (held["first"] < n) & ((held["first"] == -1) | (held["first"] > order)),
-              "bad children")
-        check(held["parent"][held["first"][held["first"] >= 0]] == order[held["first"] >= 0], "bad children")
-        check(held["logp"].shape == (rows,) and held["logp"].dtype == np.float32 and held["ids"].dtype == np.int32,
-              "bad rows")
-        check((held["ids"] >= 0) & (held["ids"] < vocab), "bad tokens")
-        check((held["token"][1:] >= 0) & (held["token"][1:] < vocab), "bad tokens")
-        check((held["start"] >= 0) & (held["count"] >= 0) & (held["start"] + held["count"] <= rows), "bad rows")
-        check((held["block"] >= 0) & (held["block"] + -(-held["count"] // wk.BLOCK) <= sums), "bad sums")
-        for name in ("edge", "theta", "mass", "rest"):
-            check((held[name] >= 0) & (held[name] <= 1 + 1e-5), f"bad {name}")
-        check(np.isfinite(held["logp"]) & (held["logp"] <= 1e-5), "bad log probabilities")
-        leaves = held["leaves"]
-        check(leaves.ndim == 2 and leaves.shape[1] == 2, "bad leaves")
-        check((leaves[:, 0] >= 0) & (leaves[:, 0] < n), "bad leaves")
-        for v, end in leaves:
-            row = held["ids"][held["start"][v]:held["start"][v] + held["count"][v]]
-            check(end in row and self.ends[end], "bad leaves")
+        self._forget()
+        for v in np.argsort(self.when[:n], kind="stable"):
+            if self.when[v]:
+                self._know(int(v))

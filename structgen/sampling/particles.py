@@ -203,7 +203,6 @@ def run_particles(oracle: PrefixOracle, cloud: Cloud, rng: np.random.Generator, 
                 x.log_w += math.log(share)
             if oracle.ends[token]:
                 x.end = token
-                oracle.found(v, token)
             else:
                 x.node = oracle.child(v, token)
                 if twist and oracle.expanded[x.node]:

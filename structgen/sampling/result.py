@@ -8,9 +8,9 @@ from typing import Any, Optional, Sequence
 
 import numpy as np
 
-from .estimates import Distance, Interval
+from .distances import Distance
 
-__all__ = ["SampleResult", "Place"]
+__all__ = ["SampleResult", "Place", "typed", "worst_places"]
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Place:
     Attributes
     ----------
     nats : float
-        Mean over texts of -log m(v) at positions of this state: what it adds to
-        the distance.
+        Mean over masked texts of -log m(v) at positions of this state: what it adds
+        to the distance.
     visits : float
         How often a text passes it, on average.
     before : str
@@ -184,28 +184,38 @@ class SampleResult:
                 handle.write(svg)
         return svg
 
-    @classmethod
-    def interval(cls, z: Interval) -> tuple[float, tuple[float, float]]:
-        """log of an estimate of Z and of its interval."""
-        def log(x: float) -> float:
-            return math.log(x) if x > 0 else -math.inf
-        return log(z.value), (log(z.low), log(z.high))
+
+def typed(compiled: Any, paths: Sequence[tuple[int, ...]]) -> tuple[list[str], list[Any]]:
+    """Texts and values of token sequences (end token included)."""
+    texts = [b"".join(compiled.vocabulary.token_bytes(t) or b"" for t in path[:-1]).decode("utf-8") for path in paths]
+    source = compiled.source
+    return texts, [source.value(t) for t in texts] if hasattr(source, "value") else list(texts)
 
 
-def worst_places(oracle: Any, paths: Sequence[Sequence[int]], count: int = 8) -> list[Place]:
-    """The states of the constraint that cost most, over nodes' paths (root first) of masked texts."""
+def worst_places(oracle: Any, passed: np.ndarray, count: int = 8, most: int = 2000) -> list[Place]:
+    """The states of the constraint that cost most.
+
+    Parameters
+    ----------
+    passed : ndarray, shape (nodes,)
+        How often masking comes to each node, on average.
+    most : int
+        Nodes looked at, those that cost most.
+    """
+    n = len(passed)
+    mass = oracle.mass[:n]
+    with np.errstate(divide="ignore"):
+        losses = np.where(mass > 0, -np.log(mass), 0.0)
+    nodes = np.flatnonzero(passed * losses > 0)
+    nodes = nodes[np.argsort(-(passed * losses)[nodes], kind="stable")[:most]]
     groups: dict[Any, list] = {}
-    for nodes in paths:
-        for v in nodes:
-            loss = -math.log(oracle.mass[v]) if oracle.mass[v] > 0 else 0.0
-            g = groups.setdefault(oracle.matcher(v).state, [0.0, 0, v, 0.0])
-            g[0] += loss
-            g[1] += 1
-            if loss > g[3]:
-                g[2], g[3] = v, loss
+    for v in nodes.tolist():
+        g = groups.setdefault(oracle.matcher(v).state, [0.0, 0.0, v])      # the first is the worst
+        g[0] += passed[v] * losses[v]
+        g[1] += passed[v]
     out = []
-    for total, visits, v, _ in sorted(groups.values(), key=lambda g: -g[0])[:count]:
-        if total / len(paths) < 1e-4:
+    for total, visits, v in sorted(groups.values(), key=lambda g: -g[0])[:count]:
+        if total < 1e-4:
             break
         token = int(oracle.lost_token[v])
         wanted = None
@@ -213,6 +223,6 @@ def worst_places(oracle: Any, paths: Sequence[Sequence[int]], count: int = 8) ->
             data = oracle.vocabulary.token_bytes(token) if token < oracle.vocabulary.size else None
             names = {i: name for name, i in oracle.vocabulary.special.items()}
             wanted = names.get(token, f"<token {token}>") if not data else data.decode("utf-8", "replace")
-        out.append(Place(total / len(paths), visits / len(paths), oracle.text(v).decode("utf-8", "replace"), wanted,
+        out.append(Place(float(total), float(visits), oracle.text(v).decode("utf-8", "replace"), wanted,
                          float(np.exp(oracle.lost[v])) if token >= 0 else 0.0))
     return out

@@ -34,10 +34,13 @@ import numpy as np
 
 from . import walk_kernels as wk
 from .budget import Budget, Meter
-from .oracle import PrefixOracle
+from .oracle import NOTHING_KNOWN, Known, PrefixOracle
 from .scorers import Path
 
-__all__ = ["METHODS", "Attempt", "Walkers"]
+__all__ = ["METHODS", "Attempt", "NOTHING", "Unexplored", "Walkers"]
+
+#: probability under masking of what is not known below which everything counts as known
+NOTHING = 1e-9
 
 # method -> (how children are drawn, which coin)
 METHODS = {
@@ -55,9 +58,8 @@ class Attempt:
 
     `log_r` is the log of the product of r, `log_mass` the sum of log m(v) over
     the nodes of the path, `visits` the nodes arrived at (what a sampler that
-    caches nothing would have to run the model on).  `upper`, `lower` and `texts`
-    are theta(root), the mass and the number of texts found when it began; `new`:
-    its text was not among them.
+    caches nothing would have to run the model on).  `start` is what was known when
+    it began; `new`: it left that.
     """
 
     index: int
@@ -65,9 +67,7 @@ class Attempt:
     out: np.ndarray = field(default_factory=lambda: np.zeros(6))
     node: int = 0
     fresh: int = 1
-    upper: float = 1.0
-    lower: float = 0.0
-    texts: int = 0
+    start: Known = NOTHING_KNOWN
     end: int = -1
     log_p: float = -math.inf
     new: bool = False
@@ -124,6 +124,7 @@ class Walkers:
         self.attempts: list[Attempt] = []
         self._done = 0              # attempts[:_done] are over
         self._active: list[Attempt] = []
+        self._dry = False           # nothing more can be begun
 
     @property
     def stopped(self) -> Optional[str]:
@@ -135,7 +136,7 @@ class Walkers:
             while self._done < len(self.attempts) and self.attempts[self._done].over:
                 self._done += 1
                 yield self.attempts[self._done - 1]
-            if self.oracle.expanded[0] and self.oracle.theta[0] <= 0:
+            if self.oracle.expanded[0] and self.oracle.theta[0] <= 0 or self._dry and not self._active:
                 return
             if self.meter.spent(self._done):
                 return
@@ -145,10 +146,12 @@ class Walkers:
         """The tokens of a successful attempt, end token included."""
         return (*self.oracle.path(attempt.node), attempt.end)
 
-    def _begin(self) -> Attempt:
+    def _begin(self) -> Optional[Attempt]:
+        """A new attempt; None if there can be none."""
         index = len(self.attempts)
-        words = np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64)
-        attempt = Attempt(index, words)
+        attempt = Attempt(index, np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64))
+        attempt.start = self.oracle.now()
+        attempt.out[3] = attempt.start.upper if self.draw == wk.BOUND else 1.0
         self.attempts.append(attempt)
         return attempt
 
@@ -182,9 +185,12 @@ class Walkers:
             todo = []
             for _ in range(room):
                 a = self._begin()
-                a.upper, a.lower, a.texts = o.upper, o.known, len(o.leaves)
-                a.out[3] = o.upper if self.draw == wk.BOUND else 1.0
+                if a is None:
+                    self._dry = True
+                    break
                 todo.append(a)
+            if not todo:
+                break
         self._active = waiting
         # where no coin is thrown, what is forced behind a node is sure to be needed
         o.expand(wanted, sure=self.coin == wk.COIN_NONE)
@@ -192,21 +198,72 @@ class Walkers:
     def _move(self, a: Attempt) -> None:
         """One walker, as far as it comes."""
         o = self.oracle
-        while True:
+        while o.expanded[a.node]:
             status, node = wk.walk(a.node, float(a.out[3]), self.draw, self.coin, a.fresh, a.state, a.out, *o.tables())
             a.node, a.fresh = int(node), 1
             if status == wk.CREATE:
                 a.node = o.child(a.node, int(a.out[5]))
-                if not o.expanded[a.node]:
-                    return
             elif status == wk.EXPAND:
                 return
             elif status == wk.LEAF:
                 a.end = int(a.out[5])
-                a.log_p, which = o.found(a.node, a.end)
-                a.new = which >= a.texts
-                a.over = True
-                return
+                a.log_p = o.log_prob(a.node, a.end)
+                break
             else:
-                a.over = True
-                return
+                break
+        else:
+            return
+        a.over = True
+        a.new = bool(o.when[a.node] > a.start.clock)
+
+
+class Unexplored(Walkers):
+    """Masked walks, each from an edge that leaves what is known when it begins.
+
+    The edge is drawn with the probability that masking leaves by it.  So with Q for
+    ``start.mask_left``, E[f] under masking is f's sum over what is known plus Q
+    times the mean of f over such walks: where few texts carry nearly all mass, walks
+    from the root would hardly ever show the others.
+    """
+
+    def __init__(self, oracle: PrefixOracle, seed: int, batch: int = 16, meter: Optional[Meter] = None):
+        super().__init__(oracle, "mask", seed, batch, meter)
+        self._clock = -1
+        self._sums = np.zeros(0)
+
+    def _begin(self) -> Optional[Attempt]:
+        o = self.oracle
+        start = o.now()
+        if start.clock != self._clock:
+            n = o.size
+            alive = np.flatnonzero((o.expanded[:n] == 1) & (o.mass[:n] > 0))
+            left = np.maximum(o.rest[alive] - o.ended[alive], 0.0) / o.mass[alive]
+            left[left < 1e-12] = 0.0            # rounding
+            weights = np.zeros(n)
+            weights[alive] = o.arrivals()[alive] * left
+            self._clock, self._sums = start.clock, np.cumsum(weights)
+        total = float(self._sums[-1])
+        if total <= NOTHING:
+            return None
+        attempt = super()._begin()
+        assert attempt is not None
+        rng = np.random.default_rng(attempt.state)
+        v = min(int(np.searchsorted(self._sums, rng.random() * total, side="right")), len(self._sums) - 1)
+        attempt.start = start._replace(mask_left=total)
+        attempt.node = o.child(v, self._token(v, rng))
+        return attempt
+
+    def _token(self, v: int, rng: np.random.Generator) -> int:
+        """A token that leads from `v` to where nobody has been, by its probability."""
+        o = self.oracle
+        ids, logp = o.row(v)
+        p = np.exp(logp.astype(np.float64))
+        p[o.ends[ids] != 0] = 0.0
+        c = o.first[v]
+        while c >= 0:
+            if o.expanded[c]:
+                p[np.searchsorted(ids, o.token[c])] = 0.0
+            c = o.sibling[c]
+        sums = np.cumsum(p)
+        k = int(np.searchsorted(sums, rng.random() * sums[-1], side="right"))
+        return int(ids[min(k, int(np.flatnonzero(p)[-1]))])

@@ -170,11 +170,11 @@ def no_coin(monkeypatch):
 
 
 def skipped_coin(monkeypatch):
-    monkeypatch.setattr("structgen.sampling.run.Walkers", SkipsCoin)
+    monkeypatch.setattr("structgen.sampling.request.Walkers", SkipsCoin)
 
 
 def completion_order(monkeypatch):
-    monkeypatch.setattr("structgen.sampling.run.Walkers", OrderOfCompletion)
+    monkeypatch.setattr("structgen.sampling.request.Walkers", OrderOfCompletion)
 
 
 def filters_after_the_mask(monkeypatch):

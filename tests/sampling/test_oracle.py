@@ -63,16 +63,16 @@ def test_bounds_hold_while_the_trie_grows(texts, pieces, seed, horizon):
         ids, _ = o.row(v)
         if len(ids):
             t = int(rng.choice(list(ids)))
-            if o.ends[t]:
-                o.found(v, t)
-            else:
+            if not o.ends[t]:
                 o.child(v, t)
     check(o)
     assert o.complete(10_000)
     check(o)
     for value in (o.upper, o.known):
         assert math.isclose(value, z, rel_tol=1e-5, abs_tol=1e-30)
-    assert {(*o.path(v), e) for v, e in o.leaves} == {x for x in truth}
+    found = {(*o.path(v), int(t)): o.log_prob(v, int(t)) for v in range(o.size) if o.count[v]
+             for t in o.row(v)[0] if o.ends[t]}
+    assert set(found) == set(truth)
 
 
 def test_forced_chains_are_one_call():
