@@ -16,7 +16,7 @@ products, 0.1 us a word for large enums.
 
 from __future__ import annotations
 
-from typing import Callable, Iterator, Optional, Sequence
+from typing import Callable, Iterable, Iterator, Optional, Sequence
 
 import numpy as np
 
@@ -108,9 +108,7 @@ class Lexer:
         if need == K.NEED_ROOM:
             self._tables.make_room()
         elif need == K.NEED_LABEL:
-            m, bits = int(block[K.B_ARG1]), int(block[K.B_ARG2])
-            label = self._labels[m](bits)
-            self._tables.answer(m, bits, -1 if label is None else int(label))
+            self._answer(int(block[K.B_ARG1]), int(block[K.B_ARG2]))
         elif need == K.NEED_STATE_LABEL:
             i, m = int(block[K.B_ARG1]), int(block[K.B_ARG2])
             label = self._labels[m](self._bits(i, m))
@@ -124,6 +122,11 @@ class Lexer:
             raise LimitError(f"deciding whether {name} can still be matched took more than "
                              f"{self.max_search} steps", place="liveness search", limit=self.max_search,
                              hint="simplify the combination of patterns and length bounds")
+
+    def _answer(self, m: int, bits: int) -> None:
+        """Tell the kernels the label of keys that match the atoms `bits` of machine `m`."""
+        label = self._labels[m](bits)
+        self._tables.answer(m, bits, -1 if label is None else int(label))
 
     def _names(self) -> str:
         names = [n for n in self._patterns.values() if n]
@@ -262,11 +265,11 @@ class Lexer:
         tables.reserve("P", len(args) + k + 64)
         return K.lx_call(self._lb, K.O_NEW_PRODUCT, int(self.block[K.B_ARGS]), int(json), 0)
 
-    def add_keys(self, atoms: Sequence[Atom], label: Callable[[int], int]) -> int:
+    def add_keys(self, atoms: Sequence[Atom], label: Callable[[int], int], early: Iterable[int] = ()) -> int:
         """Keys classified by which `atoms` they match (bit i: atoms[i]).
 
-        ``label(bits)`` is asked at most once for each combination that occurs;
-        -1 (or None) means that such a key is not allowed.
+        ``label(bits)`` is asked at most once for each combination that occurs,
+        at once for those in `early`; -1 (or None) means that such a key is not allowed.
         """
         comps = [self._component(a, True) for a in atoms]
         for t, v in comps:
@@ -277,6 +280,8 @@ class Lexer:
         m = self._new_product(comps, None, True)
         self._labels[m] = label
         self._patterns[m] = "keys matching " + ", ".join(repr(a)[:60] for a in atoms[:3])
+        for bits in early:
+            self._answer(m, bits)
         return self.call(K.O_START_PRODUCT, m)
 
     def add_string(self, lang: StrLang) -> int:

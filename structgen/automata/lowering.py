@@ -28,6 +28,8 @@ __all__ = ["Lowering", "EAGER_NODES"]
 
 #: How many nodes are lowered when a grammar is compiled; the rest on demand.
 EAGER_NODES = 1
+#: Classes of undeclared keys that are labelled before a kernel asks.
+MAX_EARLY = 32
 
 #: The count of an object's keys where it matters beyond its bounds.
 _UNCAPPED = 1 << 24
@@ -338,7 +340,15 @@ class Lowering:
 
         if names:
             atoms = (*atoms, Literals(tuple(sorted(names))))
-        return self.arena.lexer.add_keys(tuple(atoms), node_of)
+        early: dict[int, None] = {}
+        if k and all([type(atom) is Literals for atom in atoms]):
+            # all that occurs is known, and each question would interrupt a kernel
+            words: dict[str, int] = {}
+            for i, atom in enumerate(atoms):
+                for word in atom.words:
+                    words[word] = words.get(word, 0) | 1 << i
+            early = dict.fromkeys([0, *words.values()])
+        return self.arena.lexer.add_keys(tuple(atoms), node_of, early if len(early) <= MAX_EARLY else ())
 
     @staticmethod
     def _closures(alt: ObjectAlt) -> dict[int, set[int]]:

@@ -48,7 +48,7 @@ from .stack_objects import any_allowed, intern_bits, intern_op, op_add
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "aba8e6f26403b263e095d25f2d3b90ed16937dd09e962392f2ed4d8baf9b4198"
+DEPENDS_ON = "428f86858a6f55aa797feab44d23ffca869f9e665ebf916ede2f3db584f9c43e"
 
 
 # ------------------------------------------------------------------ structure

@@ -133,6 +133,21 @@ def keys_left(e, extra, seen):
     """
     if extra < LX_BASE or ask_lexer(e, ASK_REP, extra) < LX_BASE:
         return LEFT_SOME
+    # mostly a character, or the rest of an escape, that no name has leads to where any string goes on
+    r = extra
+    for _ in range(5):
+        x = piece_step(e, r, 126)
+        if x == DEAD:
+            x = piece_step(e, r, 110)
+        if x == DEAD:
+            x = piece_step(e, r, 55)
+        if x < DEAD:
+            return x
+        if x == DEAD:
+            break
+        if x < LX_BASE or ask_lexer(e, ASK_REP, x) < LX_BASE:
+            return LEFT_SOME
+        r = x
     for k in range(2):
         q = key_record(e, -1, extra, seen if k else -1)
         if q < 0:

@@ -47,7 +47,7 @@ from .mask_regions import after_bits, lexeme_row, near_any, region_of, region_wa
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "172e4e2e9e8908a9dd902fa50a85ed3c666a7ec1fa2029f9f853960cace36dfd"
+DEPENDS_ON = "81fb541e1b61aa416d377ca1d313dd8ad7479e9271f1848362c2ce31c724fe69"
 
 
 # ------------------------------------------------------------------ gaps

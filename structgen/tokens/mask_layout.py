@@ -16,7 +16,7 @@ from ..automata.stack_lexemes import plain_byte
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "6a093a720ce81edaa59cb24a80585e5c756695604125b81da50e60d70c7f4208"
+DEPENDS_ON = "706c23b362e740638336d8017b6362b97e6b7b90a32e89777f60d1ec4d7bdcc8"
 
 # ---- slots of the block that belong to masks
 (TRIE, TRIE_FIRST, TRIE_TOKENS, TRIE_TOKEN,

@@ -24,7 +24,7 @@ from .mask_layout import (
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "9b197fbeb3d74c02c15193c4615b1ac0f2e068481daa0c2713c15f261915e4d3"
+DEPENDS_ON = "64ca7e77b0aa56bd4d0f7503560e2612c2b51e42e02bc0c026faaccc4184f19b"
 
 
 @njit(**_OPT)
