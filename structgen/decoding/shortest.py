@@ -17,9 +17,8 @@ of looking at a thread:
     to be the k-th cheapest of all, which real text never exceeds, and the text
     is marked *loose*: its length is a bound, its bytes mean nothing.
 
-Members of an object are chosen so that their total length is least: required
-names, what they depend on, and, while ``minProperties`` asks for more, the
-cheapest others.  Costs: tens of microseconds a context, everything memoised.
+Members of an object are chosen so that their total length is least
+(:mod:`.shortest_members`).  Costs: tens of microseconds a context, everything memoised.
 """
 
 from __future__ import annotations
@@ -31,34 +30,22 @@ from ..automata import lexer_kernels as lk
 from ..automata import stack_kernels as sk
 from ..automata import stack_layout as sl
 from ..automata import static_dfa as sd
-from ..automata.lexer_shortest import spell, spellings, words_below
+from ..automata.lexer_shortest import spellings, words_below
 from ..errors import LimitError
 from ..grammar.ir import TextGrammar
 from .extra_keys import ExtraKeys
 from .shortest_arrays import another, items_at
+from .shortest_members import Members, Shape, Text, Value, cat, text_of
 
 if TYPE_CHECKING:
     from ..automata.arena import Arena
-    from ..grammar.ir import ObjectAlt
 
-__all__ = ["Completions", "Text", "MAX_LINKED"]
+__all__ = ["Completions", "Text"]
 
-Text = tuple[int, bytes, bool]
-Value = Callable[[int], Optional[Text]]
-#: Most optional names that may depend on each other while ``minProperties`` asks for more.
-MAX_LINKED = 14
 #: Nodes one shortest value may depend on.
 MAX_NODES = 200_000
 
 _EMPTY: Text = (0, b"", False)
-
-
-def _text(data: bytes, loose: bool = False) -> Text:
-    return len(data), data, loose
-
-
-def _cat(*parts: Text) -> Text:
-    return _text(b"".join([p[1] for p in parts]), any([p[2] for p in parts]))
 
 
 def static_suffixes() -> dict[int, bytes]:
@@ -81,38 +68,6 @@ def static_suffixes() -> dict[int, bytes]:
 STATIC = static_suffixes()
 
 
-class _Shape:
-    """One object alternative, by rank (number of a declared name in code point order)."""
-
-    def __init__(self, arena: "Arena", obj: int):
-        record = arena.lowering.objects.array[obj * sl.OBJ_W:(obj + 1) * sl.OBJ_W].tolist()
-        alt: "ObjectAlt" = arena.lowering.alternatives[obj][0]
-        by_rank = arena.lowering.alternatives[obj][1]
-        self.record = record
-        self.n, self.ordered, self.bitset = record[sl.O_N], bool(record[sl.O_ORDERED]), bool(record[sl.O_BITSET])
-        self.names = [alt.names[i] for i in by_rank]
-        self.nodes = [alt.nodes[i] for i in by_rank]
-        self.place = by_rank                                    # rank -> document index
-        rank = {i: r for r, i in enumerate(by_rank)}
-        self.rank = rank
-        self.required = sum(1 << r for r, i in enumerate(by_rank) if alt.required[i])
-        closures = arena.lowering._closures(alt) if alt.deps else {}
-        self.needs = {rank[i]: sum(1 << rank[j] for j in closure) for i, closure in closures.items()}
-        self.min, self.max = alt.min, alt.max
-        self.extra = record[sl.O_EXTRA] if record[sl.O_HAS_EXTRA] else -1
-        self.extra_node, self.names_state = record[sl.O_EXTRA_NODE], record[sl.O_NAMES]
-        self.clauses = alt.clauses
-        if alt.clauses:
-            self.absent = [alt.absent[i] for i in by_rank]
-            self.ways = [alt.ways[i] or ((0, alt.nodes[i]),) for i in by_rank]
-            self.classes = [] if alt.extra is None else \
-                [(1 if self.extra_node >= 0 else k, ways) for k, (_, ways) in enumerate(alt.extra.ways)]
-            self.held_at = 64 * (record[sl.O_WORDS] - 1)
-        minimal = arena.lexer.escapes == "minimal"
-        self.data = [name.encode("utf-8", "surrogatepass") for name in self.names]
-        self.quoted = [b'"' + spell(data, minimal) + b'"' for data in self.data]
-
-
 class Completions:
     """Shortest completions in one arena, exact or estimated (see the module text)."""
 
@@ -122,14 +77,12 @@ class Completions:
         space = arena.lexer.shortest(int(arena.block[sl.WS_START]) - sl.WSX_BASE) if mode == 3 else b""
         #: white space behind every opening bracket, before and behind every comma and colon
         self._open, self._pre, self._post = space, space, b" " if mode == 2 else space
-        self._colon = _text(self._pre + b":" + self._post)
-        self._space = _text(self._pre)
-        self._minimal = arena.lexer.escapes == "minimal"
-        self._comma = self._pre + b"," + self._post
+        self._space = text_of(self._pre)
+        self.members = Members(extras, exact, self._pre, self._post)
         self.is_text = isinstance(arena.grammar, TextGrammar)
         self._nodes: dict[int, Text] = {}
         self._contexts: dict[int, Text] = {}
-        self._shapes: dict[int, _Shape] = {}
+        self._shapes: dict[int, Shape] = {}
         self._rests: dict[tuple, Text] = {}
         self._spelled: dict[int, list[tuple[int, bytes]]] = {}
 
@@ -138,19 +91,19 @@ class Completions:
         """The completion of a thread; ``prefix()`` is what was read of the key it may be in."""
         q, c = thread >> sl.SHIFT, thread & sl.LOW
         if q >= sl.WSX_BASE:
-            return _cat(_text(self.suffix(q - sl.WSX_BASE)), self._set(c))
+            return cat(text_of(self.suffix(q - sl.WSX_BASE)), self._set(c))
         if q >= sl.KEY_BASE:
             return min([self._key(q, m, prefix) for m in self._members(c)])
         if sd.WS <= q < sd.LX_BASE:
             return self._set(c)
         if q == sl.MUST_SPACE:
-            return _cat(_text(b" "), self._set(c))
+            return cat(text_of(b" "), self._set(c))
         if q < sd.N_STATIC:
             quote = b'"' if q < 16 or 48 <= q < 52 else b""
-            return _cat(_text(STATIC[q] + quote), self.after(c))
+            return cat(text_of(STATIC[q] + quote), self.after(c))
         if q >= sl.RAW_BASE:
-            return _cat(_text(self.suffix(q - sl.RAW_BASE)), self.after(c))
-        return _cat(_text(self.suffix(q) + b'"'), self.after(c))
+            return cat(text_of(self.suffix(q - sl.RAW_BASE)), self.after(c))
+        return cat(text_of(self.suffix(q) + b'"'), self.after(c))
 
     def suffix(self, q: int) -> bytes:
         """The shortest way to the end of a lexeme, closing quote not included."""
@@ -168,7 +121,7 @@ class Completions:
             return _EMPTY
         q = self.gap(c)
         space = b" " if q == sl.MUST_SPACE else self._pre if q >= sl.WSX_BASE else b""
-        return _cat(_text(space), self._set(c)) if space else self._set(c)
+        return cat(text_of(space), self._set(c)) if space else self._set(c)
 
     def gap(self, c: int) -> int:
         """The white-space state before context-or-set `c`."""
@@ -200,18 +153,18 @@ class Completions:
         if kind == sl.DONE:
             return _EMPTY
         if kind == sl.VALUE:
-            return _cat(self._item(a, parent), self.after(parent))
+            return cat(self._item(a, parent), self.after(parent))
         if kind == sl.COLON:
-            return _cat(_text(b":" + self._post), self.value(a), self.after(parent))
+            return cat(text_of(b":" + self._post), self.value(a), self.after(parent))
         if kind in (sl.ARR_START, sl.ARR_AFTER):
             record = self._array(a)
             items = self._items(record, b, self.value) if record[sl.A_POSITION] < 0 else items_at(self, b, self.value)
             assert items is not None
-            return _cat(self._listed(items, kind == sl.ARR_AFTER), _text(b"]"), self.after(parent))
+            return cat(self.members.listed(items, kind == sl.ARR_AFTER), text_of(b"]"), self.after(parent))
         obj, seen, position, cnt, x = self._position(a)
         least = 1 if kind == sl.OBJ_KEY else 0
         body = self._rest(obj, seen, position, cnt, x, None, least, kind == sl.OBJ_AFTER)
-        return _cat(body, self.after(parent))
+        return cat(body, self.after(parent))
 
     def _item(self, node: int, parent: int) -> Text:
         """The shortest value of `node` before context `parent`, where values before it may not be known."""
@@ -226,13 +179,6 @@ class Completions:
         text = another(self, node, unknown, self.value)
         assert text is not None
         return text[0], b"\0" * text[0], True
-
-    def _listed(self, parts: list[Text], comma: bool) -> Text:
-        """Items or members up to the closing bracket, white space before the first one done."""
-        if not parts:
-            return _EMPTY
-        head = b"," + self._post if comma else b""
-        return _text(head + self._comma.join([p[1] for p in parts]) + self._pre, any([p[2] for p in parts]))
 
     # ---------------------------------------------------------------- values
     def value(self, node: int) -> Text:
@@ -321,7 +267,7 @@ class Completions:
                 if needed >> r & 1 or o.min > needed.bit_count():
                     yield child
             if shape.extra >= 0 and o.min > needed.bit_count():
-                yield from self._labels(shape)
+                yield from self.members.labels(shape)
 
     def _alternatives(self, i: int) -> tuple[list[int], list[int]]:
         """Record numbers of a node's arrays and objects."""
@@ -337,28 +283,28 @@ class Completions:
         record = arena.lowering.nodes.array[i * sl.NODE_W:(i + 1) * sl.NODE_W].tolist()
         out: list[Text] = []
         if node.null:
-            out.append(_text(b"null"))
+            out.append(text_of(b"null"))
         if node.true:
-            out.append(_text(b"true"))
+            out.append(text_of(b"true"))
         if node.false:
-            out.append(_text(b"false"))
+            out.append(text_of(b"false"))
         if record[sl.N_NUM] >= 0:
             q = record[sl.N_NUM]
-            out.append(_text(self.suffix(q if q < sl.RAW_BASE else q - sl.RAW_BASE)))
+            out.append(text_of(self.suffix(q if q < sl.RAW_BASE else q - sl.RAW_BASE)))
         if record[sl.N_STR] >= 0:
-            out.append(_text(b'"' + self.suffix(record[sl.N_STR]) + b'"'))
+            out.append(text_of(b'"' + self.suffix(record[sl.N_STR]) + b'"'))
         arrays, objects = self._alternatives(i)
         for a in arrays:
             record = self._array(a)
             start = record[sl.A_POSITION]
             items = self._items(record, 0, value) if start < 0 else items_at(self, start, ask)
             if items is not None:
-                out.append(_cat(_text(b"[" + self._open), self._listed(items, False), _text(b"]")))
+                out.append(cat(text_of(b"[" + self._open), self.members.listed(items, False), text_of(b"]")))
         for o in objects:
             shape = self._shape(o)
-            members = (self._satisfy if shape.clauses else self._choose)(shape, 0, 0, 0, -1, 0, value)
+            members = (self.members.satisfy if shape.clauses else self.members.choose)(shape, 0, 0, 0, -1, 0, value)
             if members is not None:
-                out.append(_cat(_text(b"{" + self._open), self._listed(members, False), _text(b"}")))
+                out.append(cat(text_of(b"{" + self._open), self.members.listed(members, False), text_of(b"}")))
         return min(out) if out else None
 
     def _array(self, arr: int) -> list[int]:
@@ -379,10 +325,10 @@ class Completions:
         return out
 
     # ---------------------------------------------------------------- objects
-    def _shape(self, obj: int) -> _Shape:
+    def _shape(self, obj: int) -> Shape:
         shape = self._shapes.get(obj)
         if shape is None:
-            shape = self._shapes[obj] = _Shape(self.arena, obj)
+            shape = self._shapes[obj] = Shape(self.arena, obj)
         return shape
 
     def _position(self, op: int) -> tuple[int, int, int, int, int]:
@@ -395,7 +341,7 @@ class Completions:
         return obj, seen, self._reached(shape, seen, x), cnt, x
 
     @staticmethod
-    def _reached(shape: _Shape, seen: int, x: int) -> int:
+    def _reached(shape: Shape, seen: int, x: int) -> int:
         """The first document index whose name may still come."""
         if not shape.ordered:
             return 0
@@ -413,10 +359,10 @@ class Completions:
         text = self._rests.get(memo)
         if text is None:
             shape = self._shape(obj)
-            choose = self._satisfy if shape.clauses else self._choose
+            choose = self.members.satisfy if shape.clauses else self.members.choose
             members = choose(shape, seen, position, cnt, self._seen(x, key), least, self.value)
             assert members is not None
-            text = self._rests[memo] = _cat(self._listed(members, comma), _text(b"}"))
+            text = self._rests[memo] = cat(self.members.listed(members, comma), text_of(b"}"))
         return text
 
     def _seen(self, x: int, key: Optional[str]) -> int:
@@ -424,206 +370,6 @@ class Completions:
         if key is None:
             return int(self.arena.table("xsets")[x * sl.X_W]) if x else -1
         return self.arena.lexer.add_literals(sorted({*self.arena._xwords[x], key}))
-
-    def _labels(self, shape: _Shape) -> list[int]:
-        """Value nodes of undeclared keys."""
-        return [shape.extra_node] if shape.extra_node >= 0 else self.extras.labels(shape.extra)
-
-    def _extra_members(self, shape: _Shape, state: int, first: int, count: int, value: Value) -> list[Text]:
-        """Members number `first` to ``first + count`` of undeclared keys, cheapest first, without those seen."""
-        pool: list[Text] = []
-        for node in self._labels(shape):
-            body = value(node)
-            if body is None:
-                continue
-            label = 1 if shape.extra_node >= 0 else node
-            for word in self.extras.words(shape.names_state, shape.extra, state, label, first + count):
-                pool.append(_cat(_text(b'"' + word + b'"'), self._colon, body))
-        pool.sort()
-        return pool[first:first + count]
-
-    @staticmethod
-    def _wanted(shape: _Shape, seen: int, position: int) -> int:
-        """Names that must still come: required, or needed by another one."""
-        wanted = shape.required & ~seen
-        if shape.ordered and not shape.bitset:
-            wanted = sum(1 << r for r in _bits(wanted) if shape.place[r] >= position)
-        if shape.needs:
-            for r, closure in shape.needs.items():      # closures are transitive, but required names have some too
-                if (seen | shape.required) >> r & 1:
-                    wanted |= closure & ~seen
-        return wanted
-
-    def _choose(self, shape: _Shape, seen: int, position: int, cnt: int, state: int, least: int,
-                value: Value) -> Optional[list[Text]]:
-        """Members that complete an object at least cost, in writing order; None if a value is not known yet.
-
-        `state` is the trie of undeclared keys known to be there; `least` is the number
-        of members that must come whatever ``minProperties`` says.
-        """
-        texts: dict[int, Text] = {}
-        for r in _bits(self._wanted(shape, seen, position)):
-            text = self._member(shape, r, value)
-            if text is None:
-                return None
-            texts[r] = text
-        must = shape.min - cnt - len(texts)
-        more = max(must, least - len(texts))
-        if more <= 0:
-            return self._ordered(shape, texts, [])
-        known = cnt - seen.bit_count()
-        best: Optional[tuple[tuple[int, bytes], list[Text]]] = None
-        for names, count in self._optional(shape, seen, texts, position, more, cnt, value):
-            need = max(0, more - count)
-            extra: list[Text] = []
-            if need:
-                if shape.extra < 0:
-                    continue
-                extra = self._extras(shape, state, known, cnt + len(texts) + count, need, must > 0, value)
-                if len(extra) < need:
-                    continue
-            members = self._ordered(shape, {**texts, **names}, extra)
-            whole = self._listed(members, False)
-            if best is None or whole[:2] < best[0]:
-                best = whole[:2], members
-        return best[1] if best else None
-
-    def _satisfy(self, shape: _Shape, seen: int, position: int, cnt: int, state: int, least: int,
-                 value: Value) -> Optional[list[Text]]:
-        """`_choose` for an object with clauses: by dynamic programming over sets of clauses and numbers of members.
-
-        Members are taken from the last in writing order to the first, so the
-        least text of what follows is part of the least text.  Estimated, every
-        undeclared key costs as much as the last one that may be wanted: a
-        bound that does not grow as keys are written.
-        """
-        need = max(least, shape.min - cnt)
-        room = None if shape.max is None else shape.max - cnt
-        most = need if room is None else max(need, room)
-        full = (1 << shape.clauses) - 1
-        held = seen >> shape.held_at & full if seen else 0
-        # what may come: (key, clauses satisfied without it or None, ways); undeclared keys with a rank of their own
-        names: list[tuple[bytes, Optional[int], list[tuple[int, Text]]]] = []
-        for r in sorted(range(shape.n), key=shape.place.__getitem__ if shape.ordered else shape.quoted.__getitem__):
-            if seen >> r & 1:
-                continue
-            ways = []
-            if shape.nodes[r] >= 0 and not (shape.ordered and shape.place[r] < position):
-                for marks, node in shape.ways[r]:
-                    body = value(node)
-                    if body is not None:
-                        ways.append((marks, _cat(_text(shape.quoted[r]), self._colon, body)))
-            names.append((shape.quoted[r], None if shape.required >> r & 1 else shape.absent[r], ways))
-        members = self._least(names, held, full, need, room, most)
-        if members is not None or not shape.classes:
-            return members
-        spare = (full & ~held).bit_count() + max(0, need)
-        known = 0 if self.exact else cnt - (seen & (1 << shape.n) - 1).bit_count()
-        more = []
-        for label, class_ways in shape.classes:
-            bodies = [(marks, body) for marks, body in ((m, value(node)) for m, node in class_ways) if body is not None]
-            found = self.extras.words(shape.names_state, shape.extra, state if self.exact else -1, label, known + spare)
-            for word in found[:spare] if self.exact else found[-1:] * spare:
-                key = b'"' + word + b'"'
-                more.append((key, 0, [(marks, _cat(_text(key, not self.exact), self._colon, body))
-                                      for marks, body in bodies]))
-        more.sort(key=lambda v: v[0])
-        names = names + more if shape.ordered else sorted(names + more, key=lambda v: v[0])
-        return self._least(names, held, full, need, room, most)
-
-    def _least(self, names: list, held: int, full: int, need: int, room: Optional[int],
-               most: int) -> Optional[list[Text]]:
-        """The members of least text, for `names` in writing order (see `_satisfy`)."""
-        best: dict[tuple[int, int], tuple[tuple, Optional[tuple]]] = {(held, 0): ((0, b""), None)}
-        for _, without, ways in reversed(names):
-            after: dict[tuple[int, int], tuple[tuple, Optional[tuple]]] = {}
-            for (marks, n), (cost, chosen) in best.items():
-                if without is not None:
-                    state = marks | without, n
-                    if state not in after or cost < after[state][0]:
-                        after[state] = cost, chosen
-                if room is not None and n >= room:
-                    continue
-                for more, text in ways:
-                    data = text[1] + self._comma + cost[1]
-                    state, total = (marks | more, min(n + 1, most)), (len(data), data)
-                    if state not in after or total < after[state][0]:
-                        after[state] = total, (text, chosen)
-            best = after
-        done = [v for (marks, n), v in best.items() if marks == full and n >= need]
-        if not done:
-            return None
-        _, chosen = min(done, key=lambda v: v[0])
-        out = []
-        while chosen is not None:
-            text, chosen = chosen
-            out.append(text)
-        return out
-
-    def _extras(self, shape: _Shape, state: int, known: int, before: int, need: int, must: bool,
-                value: Value) -> list[Text]:
-        """`need` undeclared members; `before` members of any kind come earlier."""
-        if self.exact or not must:
-            return self._extra_members(shape, state, 0, need, value)
-        if not shape.bitset:
-            known = before
-        elif need == 1 and known == 0:
-            return self._extra_members(shape, -1, 0, 1, value)
-        found = self._extra_members(shape, -1, known, need, value)
-        return [_text(t, True) for _, t, _ in found]
-
-    def _member(self, shape: _Shape, r: int, value: Value) -> Optional[Text]:
-        text = value(shape.nodes[r])
-        if text is None:
-            return None
-        return _cat(_text(shape.quoted[r]), self._colon, text)
-
-    def _ordered(self, shape: _Shape, names: dict[int, Text], extra: list[Text]) -> list[Text]:
-        """Members in the order in which they are to be written."""
-        by_bytes = sorted(extra, key=lambda t: t[1])
-        if shape.ordered:
-            return [names[r] for r in sorted(names, key=shape.place.__getitem__)] + by_bytes
-        return sorted([*names.values(), *by_bytes], key=lambda t: t[1])
-
-    def _optional(self, shape: _Shape, seen: int, wanted: dict[int, Text], position: int, more: int, cnt: int,
-                  value: Value) -> list[tuple[dict[int, Text], int]]:
-        """The best choices of k optional names beside those wanted, for every k from none to enough."""
-        there = seen
-        for r in wanted:
-            there |= 1 << r
-        room = shape.n if shape.max is None else shape.max - cnt - len(wanted)
-        texts: dict[int, Text] = {}
-        for r in range(shape.n):
-            if there >> r & 1 or shape.nodes[r] < 0 or shape.ordered and shape.place[r] < position:
-                continue
-            text = self._member(shape, r, value)
-            if text is not None:
-                texts[r] = text
-        while True:                     # what depends on a name that cannot come cannot come either
-            dead = [r for r in texts if any(not there >> j & 1 and j not in texts
-                                            for j in _bits(shape.needs.get(r, 0)))]
-            if not dead:
-                break
-            for r in dead:
-                del texts[r]
-        linked = {r: shape.needs[r] & ~there for r in texts if shape.needs.get(r, 0) & ~there}
-        if shape.ordered and not linked:
-            return _in_order(shape, texts, wanted, min(more, room))
-        groups = _groups(linked)
-        tied = {r for g in groups for r in g}
-        free = [r for _, r in sorted((t[:2], r) for r, t in texts.items() if r not in tied)]
-        best: dict[int, tuple[tuple, frozenset]] = {0: ((0, ()), frozenset())}
-        for g in groups:
-            if len(g) > MAX_LINKED:
-                raise LimitError(f"more than {MAX_LINKED} optional properties depend on each other while "
-                                 "minProperties asks for more", place="dependent properties", limit=MAX_LINKED)
-            best = _cheapest(((a | b) for _, a in best.values() for b in _closed(g, linked)), texts)
-        best = _cheapest((names | frozenset(free[:j]) for _, names in list(best.values())
-                          for j in range(min(more, len(free)) + 1)), texts)
-        # in document order, ties between linked names are not looked at: the text is a bound then
-        loose = shape.ordered and not self.exact
-        return [({r: _text(texts[r][1], loose or texts[r][2]) for r in names}, k)
-                for k, (_, names) in best.items() if k <= room]
 
     # ---------------------------------------------------------------- keys
     def _key(self, q: int, c: int, prefix: Callable[[], bytes]) -> Text:
@@ -634,7 +380,7 @@ class Completions:
         allowed, ext = arena.pool("ops").reshape(-1, sl.OP_W)[op, 4:6].tolist()
         obj, seen, position, cnt, x = self._position(op)
         shape = self._shape(obj)
-        wanted = self._wanted(shape, seen, position)
+        wanted = self.members.wanted(shape, seen, position)
         must = shape.min - cnt - wanted.bit_count()
         after = cnt + 1 if cnt < shape.record[sl.O_CAP] else cnt
         out: list[Text] = []
@@ -650,15 +396,15 @@ class Completions:
                     if shape.clauses and self._dead(op, r, x, held):
                         continue
                     rest = self._rest(obj, there, place, after, x, None, 0, True)
-                    out.append(_cat(_text(text + b'"'), self._colon, self.value(node), self._space, rest))
+                    out.append(cat(text_of(text + b'"'), self.members.colon, self.value(node), self._space, rest))
         if extra >= 0 and ext:
             later = (must > 0 or shape.clauses > 0) and self.exact   # the keys to come must differ from this one
             for label, held, node in self._label_ways(shape, op, x):
                 for word in self.extras.words(names, extra, state, label, max(must, 0) + 1 if later else 1):
                     key = json.loads(b'"' + prefix() + word + b'"') if later else None
                     rest = self._rest(obj, seen | held, shape.n if shape.ordered else 0, after, x, key, 0, True)
-                    out.append(_cat(_text(word + b'"'), self._colon, self.value(node), self._space, rest))
-        return _cat(min(out), self.after(parent))
+                    out.append(cat(text_of(word + b'"'), self.members.colon, self.value(node), self._space, rest))
+        return cat(min(out), self.after(parent))
 
     def _dead(self, op: int, r: int, x: int, marks: int) -> bool:
         """Whether an object can't be completed after key `r` (-1: undeclared), its value satisfying clauses `marks`."""
@@ -667,10 +413,10 @@ class Completions:
         words = self._shape(int(self.arena.pool("ops")[after * sl.OP_W])).record[sl.O_WORDS]
         return not close and not ext and not self.arena.pool("bits")[allowed:allowed + words].any()
 
-    def _label_ways(self, shape: _Shape, op: int, x: int) -> Iterable[tuple[int, int, int]]:
+    def _label_ways(self, shape: Shape, op: int, x: int) -> Iterable[tuple[int, int, int]]:
         """(label, what to add to the keys seen, node) of the ways to write an undeclared key's value at `op`."""
         if not shape.clauses:
-            for node in self._labels(shape):
+            for node in self.members.labels(shape):
                 yield 1 if shape.extra_node >= 0 else node, 0, node
             return
         for label, ways in shape.classes:
@@ -680,7 +426,7 @@ class Completions:
 
     def closed(self, c: int) -> Text:
         """What completes a string before context-or-set `c`, its closing quote included."""
-        return _cat(_text(b'"'), self.after(c))
+        return cat(text_of(b'"'), self.after(c))
 
     def key_states(self, q: int) -> list[int]:
         """The (names, extra, seen) states of a key state."""
@@ -708,19 +454,19 @@ class Completions:
                     if label != 1:        # the label of any string, whatever automaton led there
                         continue
                     rest = self._rest(obj, seen | held, shape.n if shape.ordered else 0, after, x, None, 0, True)
-                    out.append(_cat(_text(b'"'), self._colon, self.value(node), self._space, rest,
+                    out.append(cat(text_of(b'"'), self.members.colon, self.value(node), self._space, rest,
                                     self.after(parent)))
         return min(out) if out else None
 
-    def _cheapest_name(self, shape: _Shape, ways: list[tuple[int, bytes]], wanted: int) -> tuple[int, bytes]:
+    def _cheapest_name(self, shape: Shape, ways: list[tuple[int, bytes]], wanted: int) -> tuple[int, bytes]:
         """The name that leads to the least text, where choosing one changes nothing for the others."""
-        comma = len(self._comma)
+        comma = len(self.members.comma)
 
         def cost(way: tuple[int, bytes]) -> tuple[int, bytes]:
             r, text = way
             body = self.value(shape.nodes[r])[0]
             if wanted >> r & 1:
-                body -= len(shape.quoted[r]) + self._colon[0] + body + comma
+                body -= len(shape.quoted[r]) + self.members.colon[0] + body + comma
             return len(text) + body, text + b'"'
 
         return min(ways, key=cost)
@@ -733,61 +479,3 @@ class Completions:
             assert found is not None                # declared names are always a trie
             self._spelled[q] = found
         return found
-
-
-def _bits(mask: int) -> Iterable[int]:
-    """The places of the ones of `mask`, ascending."""
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
-
-
-def _groups(linked: dict[int, int]) -> list[list[int]]:
-    """Names that depend on each other, as connected components."""
-    group: dict[int, set[int]] = {}
-    for r, needs in linked.items():
-        whole = {r}
-        for j in (r, *_bits(needs)):
-            whole |= group.get(j, {j})
-        for j in whole:
-            group[j] = whole
-    return [sorted(g) for g in {id(g): g for g in group.values()}.values()]
-
-
-def _closed(group: list[int], linked: dict[int, int]) -> list[frozenset]:
-    """Subsets of a component that contain what their members depend on."""
-    out = []
-    for k in range(1 << len(group)):
-        chosen = sum(1 << r for i, r in enumerate(group) if k >> i & 1)
-        if all(linked.get(r, 0) & ~chosen == 0 for r in _bits(chosen)):
-            out.append(frozenset(_bits(chosen)))
-    return out
-
-
-def _cheapest(choices: Iterable[frozenset], texts: dict[int, Text]) -> dict[int, tuple[tuple, frozenset]]:
-    """For every size the choice of the least text."""
-    best: dict[int, tuple[tuple, frozenset]] = {}
-    for names in choices:
-        cost = sum(texts[r][0] for r in names), tuple(sorted(texts[r][1] for r in names))
-        if len(names) not in best or cost < best[len(names)][0]:
-            best[len(names)] = cost, names
-    return best
-
-
-def _in_order(shape: _Shape, texts: dict[int, Text], wanted: dict[int, Text],
-              most: int) -> list[tuple[dict[int, Text], int]]:
-    """The least choices of k names, for k up to `most`, that are written in document order with those wanted."""
-    best: list[Optional[tuple[int, bytes, tuple[int, ...]]]] = [(0, b"", ())] + [None] * most
-    for r in sorted([*texts, *wanted], key=shape.place.__getitem__, reverse=True):
-        data = (wanted.get(r) or texts[r])[1] + b","
-        if r in wanted:
-            best = [b and (len(data) + b[0], data + b[1], b[2]) for b in best]
-            continue
-        for k in range(most, 0, -1):
-            tail = best[k - 1]
-            if tail is not None:
-                option = len(data) + tail[0], data + tail[1], (r, *tail[2])
-                if best[k] is None or option < best[k]:
-                    best[k] = option
-    return [({r: texts[r] for r in b[2]}, k) for k, b in enumerate(best) if b is not None]

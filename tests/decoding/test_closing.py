@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from structgen.automata.array_positions import MIXED
 from structgen.automata.lexer import Lexer
 from structgen.decoding.closing import _NEXT_ITEM, _SPANNING
 from structgen.decoding.compiled import Compiled
@@ -135,7 +136,7 @@ def test_suffixes_of_shortest_completions(part):
             for cut in cuts:
                 probe = m.fork()
                 probe.accept_bytes(rest[:cut])
-                if probe._arena.mixed and probe._arena.unique:
+                if probe._arena.item_kinds & MIXED:
                     # what an item leaves the others is known at its end only: a short text, not the shortest
                     probe.accept_bytes(probe.shortest_completion())
                     assert probe.can_end(), (where, m.text, rest[:cut])
