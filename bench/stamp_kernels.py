@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent / "structgen"
 LEXER = ["automata/lexer_kernels.py", "automata/lexer_states.py"]
 #: the kernels of grammars, each compiled into those behind it
 CFG = [f"automata/cfg_{part}.py" for part in ("layout", "stacks", "threads", "pieces", "masks", "kernels")]
+#: those of canvases under grammars, compiled with the first two of them
+SETS = [f"diffusion/cfg_{part}_kernels.py" for part in ("set", "reach", "chart")]
 #: the kernels of the stack machine and of its masks, likewise
 JSON = [f"automata/stack_{part}.py" for part in ("layout", "objects", "contexts", "lexemes", "kernels")] + [
     f"tokens/mask_{part}.py" for part in ("layout", "regions", "keys", "budgets", "kernels")]
@@ -26,6 +28,7 @@ DEPENDENTS = {
     "tokens/mask_classes.py": LEXER + JSON,
     **{name: ["automata/lexer_kernels.py", *CFG[:i]] for i, name in enumerate(CFG)},
     "diffusion/byte_dfa_kernels.py": LEXER + JSON,
+    **{name: ["automata/lexer_kernels.py", *CFG[:2], *SETS[:i]] for i, name in enumerate(SETS)},
 }
 _LINE = re.compile(r'^DEPENDS_ON = ".*"$', re.M)
 

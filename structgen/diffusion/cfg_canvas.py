@@ -1,14 +1,15 @@
 """Canvases under constraints that are not regular: recursive schemas, Lark and GBNF grammars.
 
-The same questions as :class:`.canvas.Canvas`, answered from a chart of all parses
-of all fillings (:mod:`.cfg_chart_kernels`): feasibility stops at the first parse,
-masks are what complete parses use, the best assignment is the best parse.  Sums
-over parses are sums over texts only where each text has one parse, so draws,
-marginals and log Z need a certificate (:mod:`.cfg_certify`).
+The same questions as :class:`.canvas.Canvas`.  Feasibility and masks are one pass
+forwards and one backwards over sets of stacks (:mod:`.cfg_reach_kernels`).  Weights
+need a chart of all parses of all fillings (:mod:`.cfg_chart_kernels`): the best
+assignment is the best parse.  Sums over parses are sums over texts only where each
+text has one parse, so draws, marginals and log Z need a certificate
+(:mod:`.cfg_certify`).
 
-A chart is made anew when a slot has changed, but not where it is known what the
-answer is: a token that the last masks allow keeps a canvas feasible, and so does
-masking a slot again.
+Passes are made anew when a slot has changed, but most steps they take are known
+from before, and a token that the last masks allow keeps a canvas feasible, as does masking
+a slot again.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from typing import Any, Optional, Sequence
 import numpy as np
 
 from ..errors import BudgetError, MatcherError, StructgenError
-from . import cfg_chart_kernels as kernels
+from . import cfg_reach_kernels as kernels
 from .canvas import Canvas, Joint
 from .cfg_certify import certify
-from .cfg_chart import Chart, Forest
+from .cfg_chart import Forest
+from .cfg_reach import Live, Reach
 from .cfg_tokens import CfgTokens, tokens_of
 
 __all__ = ["CfgCanvas"]
@@ -63,36 +65,32 @@ class CfgCanvas(Canvas):
         if given >= fits:
             return
 
-        def found(n: int) -> bool:
-            return Chart(a, np.full(n, kernels.MASK), np.full(n, -1), True).found()
+        def masked(n: int) -> Reach:
+            return Reach(a, np.full(n, kernels.MASK), np.full(n, -1), True)
 
         if given > short:
-            if found(given):
-                a.fits = given, short
+            found = masked(given).shortest()
+            if found >= 0:
+                a.fits = found, short
                 return
             short = given
         most = 2 * given + MORE
-        if fits > most:
-            if not found(most):
-                a.fits = fits, max(most, short)
-                raise BudgetError(f"the shortest valid text has more than {most} tokens, the canvas {self.length} "
-                                  "slots", needed=most + 1, given=self.length)
-            fits = most
-        while fits - short > 1:
-            n = (fits + short) // 2
-            if found(n):
-                fits = n
-            else:
-                short = n
-        a.fits = fits, short
-        raise BudgetError(f"the shortest valid text has {fits} tokens, the canvas {self.length} slots"
-                          + (f" and {self.remaining} to come" if self.remaining else ""), needed=fits,
+        exact = masked(most).shortest(exact=True) if short < fits - 1 else fits
+        if exact < 0:
+            a.fits = fits, max(most, short)
+            raise BudgetError(f"the shortest valid text has more than {most} tokens, the canvas {self.length} slots",
+                              needed=most + 1, given=self.length)
+        a.fits = exact, exact - 1
+        raise BudgetError(f"the shortest valid text has {exact} tokens, the canvas {self.length} slots"
+                          + (f" and {self.remaining} to come" if self.remaining else ""), needed=exact,
                           given=self.length)
 
     # ------------------------------------------------------------------ slots
     def _changed(self) -> None:
-        self._chart: Optional[Chart] = None
+        self._reach: Optional[Reach] = None
+        self._live: Optional[Live] = None
         self._forest: Optional[Forest] = None
+        #: is `_live` made?  (None: there are no fillings.)
         self._built = False
 
     def set(self, slot: int, token: Optional[int]) -> None:
@@ -105,8 +103,8 @@ class CfgCanvas(Canvas):
             return
         if new < 0:
             feasible = self._feasible or None
-        elif self._built and self._forest is not None and old < 0:
-            row = self._forest.classes(np.array([len(self._before) + slot]))[0]
+        elif self._built and self._live is not None and old < 0:
+            row = self._live.classes(np.array([len(self._before) + slot]))[0]
             feasible = bool(row[int(self.automaton.class_of[new])] if new < self.automaton.vocabulary.size and
                             self.automaton.class_of[new] >= 0 else False) or bool(new == self.pad and
                                                                                   row[self.automaton.pad_class])
@@ -135,8 +133,8 @@ class CfgCanvas(Canvas):
         self._changed()
         self._feasible = None
 
-    # ------------------------------------------------------------------ charts
-    def _chart_of(self, tokens: np.ndarray) -> Chart:
+    # ------------------------------------------------------------------ fillings
+    def _reach_of(self, tokens: np.ndarray) -> Reach:
         a = self.automaton
         full = np.concatenate([self._before, tokens, np.full(self.remaining, -1)])
         known = (full >= 0) & (full < a.vocabulary.size)
@@ -144,31 +142,42 @@ class CfgCanvas(Canvas):
         kinds = np.where(full < 0, kernels.MASK, np.where(klass >= 0, kernels.TOKEN, kernels.NOTHING))
         kinds[full == self.pad] = kernels.PAD
         kinds[np.isin(full, list(a.vocabulary.eos_ids))] = kernels.END
-        return Chart(a, kinds, klass, self.remaining == 0)
+        return Reach(a, kinds, klass, self.remaining == 0)
+
+    def _passes(self) -> Reach:
+        if self._reach is None:
+            self._reach = self._reach_of(self.tokens)
+        return self._reach
 
     def feasible(self) -> bool:
         if self._feasible is None:
-            self._feasible = self._chart_of(self.tokens).found()
+            self._feasible = self._passes().found()
         return self._feasible
+
+    def _fillings(self) -> Optional[Live]:
+        """What is live in the canvas as it is."""
+        if not self._built:
+            self._live = None if self._feasible is False else self._passes().live()
+            self._built, self._feasible = True, self._live is not None
+        return self._live
 
     def _parses(self) -> Optional[Forest]:
         """All parses of the canvas as it is."""
-        if not self._built:
-            self._forest = None if self._feasible is False else self._chart_of(self.tokens).forest()
-            self._built, self._feasible = True, self._forest is not None
+        if self._forest is None and (live := self._fillings()) is not None:
+            self._forest = Forest(self._passes(), live)
         return self._forest
 
     def class_masks(self, slots: Optional[Sequence[int]] = None) -> np.ndarray:
         slots = self.masked if slots is None else np.array([self._slot(s) for s in slots], np.int64)
         out = np.zeros((len(slots), self.automaton.classes), bool)
         open_ = self.tokens[slots] < 0
-        if open_.any() and (forest := self._parses()) is not None:
-            out[open_] = forest.classes(len(self._before) + slots[open_])
+        if open_.any() and (live := self._fillings()) is not None:
+            out[open_] = live.classes(len(self._before) + slots[open_])
         for r in np.flatnonzero(~open_):
             tokens = self.tokens.copy()
             tokens[slots[r]] = -1
-            if (forest := self._chart_of(tokens).forest()) is not None:
-                out[r] = forest.classes(np.array([len(self._before) + slots[r]]))[0]
+            if (live := self._reach_of(tokens).live()) is not None:
+                out[r] = live.classes(np.array([len(self._before) + slots[r]]))[0]
         return out
 
     # ------------------------------------------------------------------ laws

@@ -1,9 +1,7 @@
-"""Compiled loops of a canvas under a context-free constraint: every parse of every filling, shared.
+"""Compiled loops over the parses of all fillings of a canvas, shared: what weighing them needs.
 
-**Positions.**  The lexer alone makes a canvas an acyclic automaton over symbols
-(:mod:`.cfg_tokens`): in a masked slot its states are the nodes of the shared
-automaton of words, in a fixed one the places it can be entered in and the
-symbols of the token's arcs.  One more position is the end of the text.
+**Positions** are those of :mod:`.cfg_reach_kernels`; only what is live there is
+looked at.  In a fixed slot the first symbols of an arc make positions of their own.
 
 **The chart** is a graph-structured stack over them (Lang 1974, Tomita 1985).  A
 *node* is an LR state at a position; an *edge* from a node to the one below stands
@@ -12,14 +10,11 @@ A) is a reduction under way: k more states come off below the node, then A is
 entered.  Pops make reductions of long rules binary, so the chart is cubic at
 worst.  Every way an item comes about is recorded as a *derivation*: up to two
 items, and what it says about a slot.  So the chart is a shared forest, over which
-masks, maxima and sums are computed (:mod:`.cfg_forest_kernels`).
+maxima and sums are computed (:mod:`.cfg_forest_kernels`).
 
 A node of *look* 0 is as the last shift left it.  Nodes made by reductions are kept
 apart, since a token may end only before them; where lexers or settled conflicts
 make the actions depend on it, apart by the symbol that is being read.
-
-Items are worked off last in, first out; where one filling is enough, items of later
-slots first, and of those with the lowest stack: what is opened for nothing shows late.
 """
 
 from __future__ import annotations
@@ -27,77 +22,25 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["reach_back", "saturate", "MASK", "TOKEN", "END", "PAD", "NOTHING", "FULL", "OUT_OF_FUEL"]
+from .cfg_reach_kernels import END, MASK, TOKEN, find_place
+
+#: sha256 of the kernel files compiled into this one (see stack_kernels.py).
+DEPENDS_ON = "35fe0cc0712c6dbcea5190cbe666feb52fe0f5821b923719fe8c54bc29bc208b"
+
+__all__ = ["saturate", "FULL", "OUT_OF_FUEL"]
 
 _OPT = dict(nogil=True, cache=True)
-#: kinds of slots
-MASK, TOKEN, END, PAD, NOTHING = 0, 1, 2, 3, 4
 FULL, OUT_OF_FUEL = -1, -2
 #: columns
-(N_AT, N_STATE, N_EDGES, N_POPS, N_DEPTH) = range(5)
+(N_AT, N_STATE, N_EDGES, N_POPS) = range(4)
 (E_NODE, E_BELOW, E_NEXT, E_DERIVED) = range(4)
 (P_AT, P_BELOW, P_LEFT, P_NEXT, P_DERIVED) = range(5)
 (D_ONE, D_TWO, D_SAYS, D_NEXT) = range(4)
 #: places in `counts`
-(C_NODES, C_EDGES, C_POPS, C_DERIVED, C_STACK, C_FULL, C_HEAP, C_PER) = range(8)
+(C_NODES, C_EDGES, C_POPS, C_DERIVED, C_STACK, C_FULL) = range(6)
 #: places in `sizes`
 (Z_LENGTH, Z_NODES, Z_PLACES, Z_LOCAL, Z_LONGEST, Z_SYMBOLS, Z_NT, Z_NN, Z_KEYED, Z_LABELS, Z_LAST, Z_CHECKS,
- Z_STOP, Z_FUEL) = range(14)
-
-
-@njit(**_OPT)
-def find_place(fixed_place, lo, hi, key):
-    """The first entry of a sorted stretch of an array that is not below `key`."""
-    while lo < hi:
-        mid = (lo + hi) >> 1
-        if fixed_place[mid] < key:
-            lo = mid + 1
-        else:
-            hi = mid
-    return lo
-
-
-@njit(**_OPT)
-def reach_back(kinds, klass, end_ok, last, ends, pair_first, pair_target, class_first, fixed_place, fixed_arc, arcs,
-               alive):
-    """From which places the rest of a canvas can be read, as far as the lexer goes: `alive` (L + 1, places)."""
-    length, n = kinds.shape[0], ends.shape[0]
-    for p in range(n):
-        alive[length, p] = 1 if last and ends[p] else 0
-    for i in range(length - 1, -1, -1):
-        for p in range(n):
-            good = 0
-            if end_ok[i] and ends[p]:
-                good = 1
-            elif kinds[i] == MASK:
-                for e in range(pair_first[p], pair_first[p + 1]):
-                    if alive[i + 1, pair_target[e]]:
-                        good = 1
-                        break
-            alive[i, p] = good
-        if kinds[i] == TOKEN:
-            for at in range(class_first[klass[i]], class_first[klass[i] + 1]):
-                if alive[i + 1, arcs[fixed_arc[at], 2]]:
-                    alive[i, fixed_place[at]] = 1
-
-
-@njit(**_OPT)
-def _useful(node, slot, seen, row, alive, child_at, child_node, leaf_at, leaf_place):
-    """Does a word from a node of the shared automaton lead to a place that is alive?  Memoised in `seen`."""
-    if seen[row[slot], node]:
-        return seen[row[slot], node] == 2
-    good = False
-    for j in range(leaf_at[node, 0], leaf_at[node, 0] + leaf_at[node, 1]):
-        if alive[slot + 1, leaf_place[j]]:
-            good = True
-            break
-    if not good:
-        for j in range(child_at[node, 0], child_at[node, 0] + child_at[node, 1]):
-            if _useful(child_node[j], slot, seen, row, alive, child_at, child_node, leaf_at, leaf_place):
-                good = True
-                break
-    seen[row[slot], node] = 2 if good else 1
-    return good
+ Z_FUEL) = range(13)
 
 
 @njit(**_OPT)
@@ -108,48 +51,17 @@ def _hash(a, b, c, mask):
 
 
 @njit(**_OPT)
-def _push(task, at, depth, counts, stack):
-    """Put a task on the stack, or on the heap: the last slot first, there the lowest stack."""
+def _push(task, counts, stack):
     n = counts[C_STACK]
     if n == stack.shape[0]:
         counts[C_FULL] = 1
         return
     counts[C_STACK] = n + 1
-    if not counts[C_HEAP]:
-        stack[n] = task
-        return
-    item = ((0xFFFF - at // counts[C_PER]) << 14 | min(depth, 0x3FFF)) << 33 | task
-    while n:
-        up = (n - 1) >> 1
-        if stack[up] <= item:
-            break
-        stack[n] = stack[up]
-        n = up
-    stack[n] = item
+    stack[n] = task
 
 
 @njit(**_OPT)
-def _take(counts, stack):
-    """The next task."""
-    n = counts[C_STACK] - 1
-    counts[C_STACK] = n
-    if not counts[C_HEAP]:
-        return stack[n]
-    out, item, i = stack[0], stack[n], 0
-    while 2 * i + 1 < n:
-        j = 2 * i + 1
-        if j + 1 < n and stack[j + 1] < stack[j]:
-            j += 1
-        if stack[j] >= item:
-            break
-        stack[i] = stack[j]
-        i = j
-    stack[i] = item
-    return out & 0x1FFFFFFFF
-
-
-@njit(**_OPT)
-def _node(at, state, depth, nodes, node_table, counts, stack):
+def _node(at, state, nodes, node_table, counts, stack):
     mask = node_table.shape[0] - 1
     h = _hash(at, state, 0, mask)
     while node_table[h] >= 0:
@@ -164,8 +76,8 @@ def _node(at, state, depth, nodes, node_table, counts, stack):
     counts[C_NODES] = n + 1
     node_table[h] = n
     nodes[n, N_AT], nodes[n, N_STATE] = at, state
-    nodes[n, N_EDGES], nodes[n, N_POPS], nodes[n, N_DEPTH] = -1, -1, depth
-    _push(n * 3, at, depth, counts, stack)
+    nodes[n, N_EDGES], nodes[n, N_POPS] = -1, -1
+    _push(n * 3, counts, stack)
     return n
 
 
@@ -199,8 +111,7 @@ def _edge(node, below, one, two, says, nodes, edges, edge_table, derived, counts
     edge_table[h] = e
     edges[e, E_NODE], edges[e, E_BELOW], edges[e, E_NEXT], edges[e, E_DERIVED] = node, below, -1, -1
     _derived(edges, e, E_DERIVED, one, two, says, derived, counts)
-    at, depth = nodes[node, N_AT], nodes[node, N_DEPTH]
-    _push(e * 3 + 1, at, depth, counts, stack)
+    _push(e * 3 + 1, counts, stack)
 
 
 @njit(**_OPT)
@@ -224,20 +135,19 @@ def _pop(at, below, left, one, two, nodes, pops, pop_table, derived, counts, sta
     pops[p, P_AT], pops[p, P_BELOW], pops[p, P_LEFT] = at, below, left
     pops[p, P_NEXT], pops[p, P_DERIVED] = -1, -1
     _derived(pops, p, P_DERIVED, one, two, -1, derived, counts)
-    depth = nodes[below, N_DEPTH]
-    _push(p * 3 + 2, at, depth, counts, stack)
+    _push(p * 3 + 2, counts, stack)
 
 
 @njit(**_OPT)
-def saturate(sizes, kinds, klass, end_ok, alive, seen, row, short, root, ends, node_ends, child_at, child_symbol,
+def saturate(sizes, kinds, klass, end_ok, alive, good, said, row, root, ends, node_ends, child_at, child_symbol,
              child_node, leaf_at, leaf_place, leaf_label, class_first, fixed_place, fixed_arc, arcs, word_at,
              word_symbols, terminal_of, in_lexer, kappa, actions, lists, goto, lhs, size, nodes, node_table, edges,
              edge_table, pops, pop_table, derived, stack, counts):
     """Work off all items; the number of the pop that accepts, -1 if there is none, else a code below -1.
 
-    Item numbers in derivations are 2e for edges and 2p + 1 for pops.  With
-    ``sizes[Z_STOP]`` it returns at the first acceptance.  Out of room, it must begin
-    anew in larger arrays.  Slots in `short` are filled with short words only.
+    Item numbers in derivations are 2e for edges and 2p + 1 for pops.  Places, nodes
+    and labels that are not in `alive`, `good` and `said` are left out.  Out of
+    room, it must begin anew in larger arrays.
     """
     length, n_nodes, n_places = sizes[Z_LENGTH], sizes[Z_NODES], sizes[Z_PLACES]
     local, longest, symbols = sizes[Z_LOCAL], sizes[Z_LONGEST], sizes[Z_SYMBOLS]
@@ -245,24 +155,24 @@ def saturate(sizes, kinds, klass, end_ok, alive, seen, row, short, root, ends, n
     looks, checks = symbols + 2, sizes[Z_CHECKS]
     last = length * local * looks # the end of the text, look 0
     accepted = -1
-    counts[C_HEAP], counts[C_PER] = sizes[Z_STOP], local * looks
-    ground = _node(-1, -1, 0, nodes, node_table, counts, stack)
+    ground = _node(-1, -1, nodes, node_table, counts, stack)
     counts[C_STACK] = 0
     here = -1
     if length == 0:
         here = last if ends[0] and sizes[Z_LAST] else -1
     elif alive[0, 0]:
-        here = root[short[0], 0] * looks if kinds[0] == MASK else n_nodes * looks
+        here = root[0, 0] * looks if kinds[0] == MASK else n_nodes * looks
     if here < 0:
         return -1
-    bottom = _node(here, 0, 1, nodes, node_table, counts, stack)
+    bottom = _node(here, 0, nodes, node_table, counts, stack)
     _edge(bottom, ground, -1, -1, -1, nodes, edges, edge_table, derived, counts, stack)
     while counts[C_STACK]:
         if counts[C_FULL]:
             return FULL - 1
         if counts[C_DERIVED] > sizes[Z_FUEL]:
             return OUT_OF_FUEL - 1
-        task = _take(counts, stack)
+        counts[C_STACK] -= 1
+        task = stack[counts[C_STACK]]
         what, kind = task // 3, task % 3
         if kind == 0:
             n = what
@@ -270,7 +180,7 @@ def saturate(sizes, kinds, klass, end_ok, alive, seen, row, short, root, ends, n
             n = edges[what, E_NODE]
         else:
             n = pops[what, P_BELOW]
-        at, state, depth = nodes[n, N_AT], nodes[n, N_STATE], nodes[n, N_DEPTH]
+        at, state = nodes[n, N_AT], nodes[n, N_STATE]
         if kind == 2:
             p = what
             left = pops[p, P_LEFT]
@@ -278,12 +188,10 @@ def saturate(sizes, kinds, klass, end_ok, alive, seen, row, short, root, ends, n
             if k == 0:
                 if symbol == nn:
                     accepted = p
-                    if sizes[Z_STOP]:
-                        return p
                     continue
                 g = goto[state, symbol]
                 if g >= 0:
-                    m = _node(pops[p, P_AT], np.int64(g), depth + 1, nodes, node_table, counts, stack)
+                    m = _node(pops[p, P_AT], np.int64(g), nodes, node_table, counts, stack)
                     _edge(m, n, 2 * p + 1, -1, -1, nodes, edges, edge_table, derived, counts, stack)
                 continue
             pops[p, P_NEXT] = nodes[n, N_POPS]
@@ -320,19 +228,19 @@ def saturate(sizes, kinds, klass, end_ok, alive, seen, row, short, root, ends, n
             if kind == 1 and look == 0:
                 for j in range(leaf_at[here, 0], leaf_at[here, 0] + leaf_at[here, 1]):
                     place = leaf_place[j]
-                    if not alive[slot + 1, place]:
+                    if not alive[slot + 1, place] or not said[slot, leaf_label[j]]:
                         continue
                     if slot + 1 == length:
                         there = last
                     elif kinds[slot + 1] == MASK:
-                        there = ((slot + 1) * local + root[short[slot + 1], place]) * looks
+                        there = ((slot + 1) * local + root[0, place]) * looks
                     else:
                         there = ((slot + 1) * local + n_nodes + place) * looks
-                    m = _node(there, state, depth, nodes, node_table, counts, stack)
+                    m = _node(there, state, nodes, node_table, counts, stack)
                     _edge(m, edges[what, E_BELOW], 2 * what, -1, slot * (labels + 1) + leaf_label[j], nodes, edges,
                           edge_table, derived, counts, stack)
                 if node_ends[here] and end_ok[slot]:
-                    m = _node(last, state, depth, nodes, node_table, counts, stack)
+                    m = _node(last, state, nodes, node_table, counts, stack)
                     _edge(m, edges[what, E_BELOW], 2 * what, -1, slot * (labels + 1) + labels, nodes, edges, edge_table,
                           derived, counts, stack)
             if kind == 1 and not checks:
@@ -350,11 +258,11 @@ def saturate(sizes, kinds, klass, end_ok, alive, seen, row, short, root, ends, n
                     continue
                 if x < nt and actions[state, x] == 0:
                     continue
-                if not _useful(child_node[j], slot, seen, row, alive, child_at, child_node, leaf_at, leaf_place):
+                if not good[row[slot], child_node[j]]:
                     continue
                 there = (slot * local + child_node[j]) * looks
                 if x >= nt:
-                    m = _node(there, state, depth, nodes, node_table, counts, stack)
+                    m = _node(there, state, nodes, node_table, counts, stack)
                     _edge(m, edges[what, E_BELOW], 2 * what, -1, -1, nodes, edges, edge_table, derived, counts, stack)
                 else:
                     _act(n, state, y, x, there, at, look, looks, keyed, nn, actions, lists, lhs, size, nodes,
@@ -363,7 +271,7 @@ def saturate(sizes, kinds, klass, end_ok, alive, seen, row, short, root, ends, n
             # a fixed slot: a place, or behind the first symbols of an arc
             if kinds[slot] == END:
                 if kind == 1 and look == 0 and end_ok[slot] and ends[here - n_nodes]:
-                    m = _node(last, state, depth, nodes, node_table, counts, stack)
+                    m = _node(last, state, nodes, node_table, counts, stack)
                     _edge(m, edges[what, E_BELOW], 2 * what, -1, slot * (labels + 1) + labels, nodes, edges, edge_table,
                           derived, counts, stack)
             elif kinds[slot] == TOKEN:
@@ -386,10 +294,10 @@ def saturate(sizes, kinds, klass, end_ok, alive, seen, row, short, root, ends, n
                             if slot + 1 == length:
                                 there = last
                             elif kinds[slot + 1] == MASK:
-                                there = ((slot + 1) * local + root[short[slot + 1], place]) * looks
+                                there = ((slot + 1) * local + root[0, place]) * looks
                             else:
                                 there = ((slot + 1) * local + n_nodes + place) * looks
-                            m = _node(there, state, depth, nodes, node_table, counts, stack)
+                            m = _node(there, state, nodes, node_table, counts, stack)
                             _edge(m, edges[what, E_BELOW], 2 * what, -1, -1, nodes, edges, edge_table, derived,
                                   counts, stack)
                         continue
@@ -403,7 +311,7 @@ def saturate(sizes, kinds, klass, end_ok, alive, seen, row, short, root, ends, n
                         continue
                     there = (slot * local + n_nodes + n_places + arc * longest + done + 1) * looks
                     if x >= nt:
-                        m = _node(there, state, depth, nodes, node_table, counts, stack)
+                        m = _node(there, state, nodes, node_table, counts, stack)
                         _edge(m, edges[what, E_BELOW], 2 * what, -1, -1, nodes, edges, edge_table, derived, counts,
                               stack)
                     else:
@@ -435,7 +343,7 @@ def _act(n, state, y, x, there, at, look, looks, keyed, nn, actions, lists, lhs,
             a = action
         j += 1
         if a & 1:
-            m = _node(there, a >> 1, nodes[n, N_DEPTH] + 1, nodes, node_table, counts, stack)
+            m = _node(there, a >> 1, nodes, node_table, counts, stack)
             _edge(m, n, -1, -1, -1, nodes, edges, edge_table, derived, counts, stack)
         elif a:
             r = (a >> 1) - 1

@@ -1,4 +1,4 @@
-"""Compiled loops over the shared forest of a chart (:mod:`.cfg_chart_kernels`): masks, maxima, sums, draws.
+"""Compiled loops over the shared forest of a chart (:mod:`.cfg_chart_kernels`): maxima, sums, draws.
 
 Items are 2e for edges and 2p + 1 for pops.  What a derivation *says* is
 ``slot * (labels + 1) + label``, where label `labels` is the end of the text, or -1.
@@ -15,7 +15,7 @@ from numba import njit
 
 from .cfg_chart_kernels import D_NEXT, D_ONE, D_SAYS, D_TWO, E_DERIVED, P_DERIVED
 
-__all__ = ["order_items", "said", "best_values", "sums", "pick", "shares", "label_scores"]
+__all__ = ["order_items", "best_values", "sums", "pick", "shares", "label_scores"]
 
 _OPT = dict(nogil=True, cache=True)
 
@@ -56,18 +56,6 @@ def order_items(accepted, edges, pops, derived, number, items, stack):
             elif number[child] == -2:
                 cyclic = True
     return n, cyclic
-
-
-@njit(**_OPT)
-def said(n, items, edges, pops, derived, out):
-    """Mark in `out` (slots, labels + 1) what complete parses say."""
-    labels = out.shape[1]
-    for i in range(n):
-        d = _first(items[i], edges, pops)
-        while d >= 0:
-            if derived[d, D_SAYS] >= 0:
-                out[derived[d, D_SAYS] // labels, derived[d, D_SAYS] % labels] = 1
-            d = derived[d, D_NEXT]
 
 
 @njit(**_OPT)
