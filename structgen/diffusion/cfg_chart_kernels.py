@@ -25,7 +25,7 @@ from numba import njit
 from .cfg_reach_kernels import END, MASK, TOKEN, find_place
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "35fe0cc0712c6dbcea5190cbe666feb52fe0f5821b923719fe8c54bc29bc208b"
+DEPENDS_ON = "5a0593305ed740622b60c9de2752f118d3d37bcfdf63e54f57294b7b8ac4dacd"
 
 __all__ = ["saturate", "FULL", "OUT_OF_FUEL"]
 

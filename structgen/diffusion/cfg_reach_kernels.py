@@ -21,7 +21,7 @@ from ..automata.cfg_stacks import union
 from .cfg_set_kernels import begin, live, sees, step, touch
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "47dfae54d5d2c480ac83c0ca896eceb95fb4ec746c152f746d015bae8fda0f55"
+DEPENDS_ON = "e7f157ae2a842db068f8576d96b44f412a28a2615191fb32d83b6c21eea7b2ee"
 
 __all__ = ["reach_back", "useful", "forward", "backward", "MASK", "TOKEN", "END", "PAD", "NOTHING"]
 

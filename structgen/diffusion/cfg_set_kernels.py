@@ -27,25 +27,25 @@ from numba import cfunc, types
 
 from ..automata import cfg_stacks
 from ..automata.cfg_layout import (
-    ACT, ALISTS, BLOCK_SIZE, CAP_EVENTS, CAP_WORK, EVENTS, FUEL_OUT, F_INTERN, F_UNION, GOTO, KAPPA, LHS, LOW, NEED_PY, NN, NT,
-    N_EVENTS, RES, SIZE, SP, WORK, _ENTRY, _OPT, burn, call3, call4, ld8, ld32, ld64, memo_get,
-    memo_put, need, njit, rehash_memo, rehash_records, scratch, st64)
+    ACT, ALISTS, BLOCK_SIZE, CAP_EVENTS, CAP_WORK, EVENTS, FUEL_OUT, F_INTERN, F_UNION, GOTO, KAPPA, LHS, LOW, NEED_PY,
+    NN, NT, N_EVENTS, RES, SIZE, SP, WORK, _ENTRY, _OPT, burn, call3, call4, ld8, ld32, ld64, memo_get, memo_put, need,
+    njit, rehash_memo, rehash_records, scratch, slot_of, st64)
 from ..automata.cfg_stacks import entries, intern_context, intern_one, looks, put_result, union
 from ..automata.jit import without_collector
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "5bb6c1e30f6121b842ba569082a36bfd882f3846c841a3b3aca72ac34e01c55f"
+DEPENDS_ON = "aa84f0baf67c938a0b1b0cecd5fce80dd8c599ced87a07603d96d1892ff2f643"
 
 __all__ = ["step", "live", "touch", "natives", "set_call", "sees", "begin"]
 
 #: bits of the number of a set
 SET_BITS = 21
 #: slots of the block behind those of the engine: memo tables (address, mask, used), tables, kernels
-(STEPS, M_STEPS, N_STEPS, LIVING, M_LIVING, N_LIVING, TOUCHES, M_TOUCHES, N_TOUCHES,  KEPT, M_KEPT, N_KEPT,
- REDUCED, M_REDUCED, N_REDUCED,
+(STEPS, M_STEPS, N_STEPS, LIVING, M_LIVING, N_LIVING, TOUCHES, M_TOUCHES, N_TOUCHES, KEPT, M_KEPT, N_KEPT,
+ REDUCED, M_REDUCED, N_REDUCED, TAKEN, M_TAKEN, N_TAKEN,
  NSYM, SYMBOLS, IN_LEXER, LEXERS, RULES, BELOW, LISTED, N_LISTED, DEPTH_NOW, LOWEST,
- F_STEP_SET, F_LIVE_SET, F_TOUCH, F_KEEP) = range(BLOCK_SIZE, BLOCK_SIZE + 29)
-BLOCK_WORDS = BLOCK_SIZE + 32
+ F_STEP_SET, F_LIVE_SET, F_LIVE_ONE, F_TOUCH, F_KEEP) = range(BLOCK_SIZE, BLOCK_SIZE + 33)
+BLOCK_WORDS = BLOCK_SIZE + 40
 #: no depth of a set that is being looked at
 NO_DEPTH = 1 << 40
 
@@ -380,7 +380,7 @@ def live_below(e, entry, y, after):
                 one = intern_one(e, item)
                 if one < 0:
                     return one
-                r = live(e, one, y, after)
+                r = lives(e, one, y, after)
                 if r > 0:
                     r = union(e, s, below(e, r, item >> 32))
                     s = r
@@ -400,13 +400,15 @@ def live_below(e, entry, y, after):
 
 @njit(**_OPT)
 def live_one(e, c, y, after):
-    """`live` of a set with one state on top.
+    """`lives` where it is not known yet.
 
     Unit rules may form cycles: a set that is being looked at has the mark -2 - depth
     in the table, and counts as dead where it is met again.  What has been found
     meanwhile is not known for good before the set that a cycle leads back to is.
     """
     key = (c * ld64(e, NSYM) + y) << SET_BITS | after
+    if burn(e, 1):
+        return FUEL_OUT
     known = memo_get(e, LIVING, key)
     if known < -1:
         st64(e, LOWEST, min(ld64(e, LOWEST), -2 - known))
@@ -425,22 +427,27 @@ def live_one(e, c, y, after):
     low = ld64(e, LOWEST)
     st64(e, DEPTH_NOW, depth)
     st64(e, LOWEST, min(lowest, low) if low < depth else lowest)
-    memo_put(e, LIVING, key, r if r >= 0 and low >= depth else -1)
+    # over the mark, whether or not the table is full by now
+    table = ld64(e, LIVING)
+    st64(table, 2 * slot_of(table, ld64(e, M_LIVING), key) + 1, r if r >= 0 and low >= depth else -1)
     return r
 
 
 @njit(**_OPT)
+def lives(e, c, y, after):
+    """`live` of a set with one state on top, whether or not its lexer knows the symbol: reductions may be done."""
+    known = memo_get(e, LIVING, (c * ld64(e, NSYM) + y) << SET_BITS | after)
+    return known if known >= 0 else call4(ld64(e, F_LIVE_ONE), e, c, y, after)
+
+
+@njit(**_OPT)
 def live_first(e, c, y, after):
-    if burn(e, 1):
-        return FUEL_OUT
     r = selected(e, c, y)
     if r < 0:
         return r
     if r > 0 and ld32(ld64(e, SYMBOLS), y) < 0:
         return keep(e, r, 0, after)
     at, n = entries(e, r)
-    if n == 1 and r == c:
-        return live_one(e, c, y, after)
     sp = ld64(e, SP)
     out = scratch(e, n)
     if out == 0:
@@ -449,7 +456,7 @@ def live_first(e, c, y, after):
     for i in range(n):
         one = intern_one(e, ld64(at, i))
         if one > 0:
-            one = live(e, one, y, after)
+            one = lives(e, one, y, after)
             if one > 0:
                 st64(out, m, ld64(entries(e, one)[0], 0))
                 m += 1
@@ -459,7 +466,7 @@ def live_first(e, c, y, after):
     st64(e, SP, sp)
     if r < 0:
         return r
-    code = memo_put(e, LIVING, (c * ld64(e, NSYM) + y) << SET_BITS | after, r)
+    code = memo_put(e, TAKEN, (c * ld64(e, NSYM) + y) << SET_BITS | after, r)
     return r if code == 0 else code
 
 
@@ -468,13 +475,14 @@ def live(e, c, y, after):
     """A set that tells which stacks of set `c` symbol `y` takes into those that `after` tells; 0: none."""
     if c == 0 or after == 0:
         return 0
-    known = memo_get(e, LIVING, (c * ld64(e, NSYM) + y) << SET_BITS | after)
+    known = memo_get(e, TAKEN, (c * ld64(e, NSYM) + y) << SET_BITS | after)
     return known if known >= 0 else call4(ld64(e, F_LIVE_SET), e, c, y, after)
 
 
 #: slot -> (function, number of arguments)
 NATIVE = {slot: cfg_stacks.NATIVE[slot] for slot in (F_INTERN, F_UNION)}
-NATIVE |= {F_TOUCH: (touch_first, 3), F_KEEP: (keep_first, 4), F_STEP_SET: (step_first, 3), F_LIVE_SET: (live_first, 4)}
+NATIVE |= {F_TOUCH: (touch_first, 3), F_KEEP: (keep_first, 4), F_STEP_SET: (step_first, 3),
+           F_LIVE_SET: (live_first, 4), F_LIVE_ONE: (live_one, 4)}
 
 O_STEP, O_REHASH_MEMO, O_REHASH_RECORDS, O_INTERN_ONE = range(4)
 

@@ -24,7 +24,8 @@ MAX_STEPS, MAX_BYTES = 40_000_000, 256 << 20
 #: pools: slot -> words a record, records to start with; use and capacity are in the slots behind
 _POOLS = {cl.CTX: (cl.CTX_W, 4096), cl.ENT: (1, 8192), cl.EVENTS: (1, 4096)}
 #: memo tables: slot -> places to start with; mask and use are in the slots behind
-_MEMOS = {cl.UNION: 8192, sk.STEPS: 4096, sk.LIVING: 4096, sk.TOUCHES: 8192, sk.KEPT: 2048, sk.REDUCED: 4096}
+_MEMOS = {cl.UNION: 8192, sk.STEPS: 4096, sk.LIVING: 4096, sk.TAKEN: 4096, sk.TOUCHES: 8192,
+          sk.KEPT: 2048, sk.REDUCED: 4096}
 #: scratch: slot -> slot of its capacity, words to start with
 _SCRATCH = {cl.WORK: (cl.CAP_WORK, 4096), cl.RES: (cl.CAP_RES, 1024), cl.SCR: (cl.CAP_SCR, 1 << 16)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import random
@@ -17,6 +18,7 @@ from structgen.diffusion.cfg_canvas import CfgCanvas
 from structgen.errors import BudgetError, GrammarError, MatcherError, ModelError, StructgenError, UnsupportedSchema
 
 from structgen.frontends.lark import read_lark
+from structgen.reference.cfg import accepts
 from tests.diffusion.cfg_cases import Constraint, Enumerated
 from tests.sampling.doubles import chi_squared
 
@@ -106,6 +108,23 @@ def _spread(joint, length):
     out = np.zeros(length, np.int64)
     out[joint.slots] = joint.tokens
     return out
+
+
+def test_reductions_into_a_state_of_another_lexer():
+    """Which terminals compete is settled by the state before any reduction on the symbol."""
+    text = "r0: T1 T0 | r0 r2 | T2 T1 T2\nr2: T2 | r2 T0 r0 T1 r2\nT0: /a(bc)?/\nT1: /c[ab]*c/\nT2: /[bc]/\n"
+    vocabulary = sg.Vocabulary.from_tokens([b"cab", b"bc", b"ba", None], eos_ids=[3])
+    grammar = read_lark(text, parser="lalr", lexer="contextual", start="r0")
+    canvas = Canvas(Constraint(grammar, vocabulary), 10)
+    canvas.set_all([0, 0, 2, None, 2, None, None, None, None, 1])
+    truth = {int(i): set() for i in canvas.masked}
+    for x in itertools.product(range(3), repeat=5):
+        tokens = [0, 0, 2, x[0], 2, *x[1:], 1]
+        if accepts(grammar, "".join(("cab", "bc", "ba")[t] for t in tokens)):
+            for i in truth:
+                truth[i].add(tokens[i])
+    assert truth[3]
+    assert {i: set(np.flatnonzero(m)) for i, m in zip(canvas.masked, canvas.masks())} == truth
 
 
 def test_draws_follow_the_law():
