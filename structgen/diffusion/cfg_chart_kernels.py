@@ -25,7 +25,7 @@ from numba import njit
 from .cfg_reach_kernels import END, MASK, TOKEN, find_place
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "5a0593305ed740622b60c9de2752f118d3d37bcfdf63e54f57294b7b8ac4dacd"
+DEPENDS_ON = "3b4496b1dc29e7af47ea6bc5a26c487953af03c28291d3f9b688283ae41f29d2"
 
 __all__ = ["saturate", "FULL", "OUT_OF_FUEL"]
 

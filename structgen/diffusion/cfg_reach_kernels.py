@@ -21,7 +21,7 @@ from ..automata.cfg_stacks import union
 from .cfg_set_kernels import begin, live, sees, step, touch
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "e7f157ae2a842db068f8576d96b44f412a28a2615191fb32d83b6c21eea7b2ee"
+DEPENDS_ON = "cba91abe62f687d116f106336abf18eb4267718c50fad0402bcef8c795f83293"
 
 __all__ = ["reach_back", "useful", "forward", "backward", "MASK", "TOKEN", "END", "PAD", "NOTHING"]
 

@@ -34,7 +34,7 @@ from ..automata.cfg_stacks import entries, intern_context, intern_one, looks, pu
 from ..automata.jit import without_collector
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "aa84f0baf67c938a0b1b0cecd5fce80dd8c599ced87a07603d96d1892ff2f643"
+DEPENDS_ON = "b3ae2cb50d698f498e188ca728142786b257b4284a1590b354e7cc2b51dce3b5"
 
 __all__ = ["step", "live", "touch", "natives", "set_call", "sees", "begin"]
 
