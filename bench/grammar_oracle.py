@@ -121,10 +121,14 @@ def run(name, text, modes, postlex, texts, check, outputs, seconds, round_=0):
                 skipped.append(f"{mode}: {str(err)[:60]}")
             continue
         ready.append((mode, oracle, compiled))
-    for k, (mode, oracle, compiled) in enumerate(ready):
-        rng = random.Random(f"{name} {mode} {round_}" if round_ else f"{name} {mode}")
+    # twice: what the last modes leave, the first ones do
+    turns = [(k, *one) for k, one in enumerate(ready)] + [(len(ready) + k, *one) for k, one in enumerate(ready)]
+    for k, mode, oracle, compiled in turns:
+        again = f" {round_}.{k // len(ready)}" if round_ or k >= len(ready) else ""
+        rng = random.Random(f"{name} {mode}{again}")
         lengths = (1, 3, 10, 30) if MODES[mode][0] == "lalr" else (1, 3, 3, 10, 10, 30)
-        todo = [] if round_ else list(texts) + [m for t in texts for m in mutations(t, rng, 5)]
+        todo = [] if again else list(texts) + [m for t in texts for m in mutations(t, rng, 5)]
+        k %= len(ready)
         until = time.monotonic() + (seconds - (time.monotonic() - begun)) / (len(ready) - k)
         for _ in range((outputs - count["walks"]) // (len(ready) - k)):
             if time.monotonic() > until:
