@@ -121,6 +121,8 @@ class CfgArena:
 
             self.lines = Lines(self)
             self.block[cl.INDENTED] = 1
+            self._hold(cl.IS_LINE, np.array(program.is_line, _U8))
+            self.block[cl.CALM] = int(program.calm)
         with self.lock:
             self.start = self._start()
             self._prepare()

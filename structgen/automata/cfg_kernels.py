@@ -22,12 +22,12 @@ from .cfg_masks import local_of, more_tokens
 from .cfg_pieces import child_piece, group_nodes, root_piece
 from .cfg_stacks import intern_one, looks, shift, union
 from .cfg_threads import (
-    add_thread, can_end, can_end_context, ended, intern_configuration, may_stop, only_alive, pair_of, run_text, steps,
-    unpair)
+    add_thread, can_end, can_end_context, cross, ended, intern_configuration, may_stop, only_alive, pair_of, run_text,
+    steps, unpair)
 from .jit import without_collector
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "11c2f27a9a94ddbacd88138aa1faf363179072d7f81ebb117ea375540b577fd8"
+DEPENDS_ON = "7a47d33198e03e02ad5617b8d8a2e8b294a58d5e122bf1fae62f27aedcbfa317"
 
 __all__ = ["cfg_fill", "cfg_begin", "cfg_call", "natives"]
 
@@ -169,7 +169,7 @@ def begin(e):
 #: operations of `cfg_call`
 (O_ROW, O_ADVANCE, O_TOKEN, O_CAN_END, O_CLASSES, O_SHIFT, O_REHASH_MEMO, O_REHASH_RECORDS, O_STEP, O_INTERN_ONE,
  O_PAIR, O_CONFIGURATION, O_PIECES, O_MEMO_PUT, O_UNION, O_ENDED, O_NEXTS, O_PREPARE, O_GROUPS, O_MAY_END,
- O_RUN, O_MORE_TOKENS) = range(22)
+ O_RUN, O_MORE_TOKENS, O_CROSS) = range(23)
 
 
 @njit(**_ENTRY)
@@ -214,6 +214,8 @@ def cfg_call(e, op, a, b, c):
     if op == O_RUN:
         n = run_text(e, a, b, c)
         return intern_configuration(e, ld64(e, BUF_A), n) if n >= 0 else n
+    if op == O_CROSS:
+        return cross(e, a)
     if op == O_MORE_TOKENS:
         return more_tokens(e, a, b, c)
     if op == O_GROUPS:

@@ -60,7 +60,10 @@ _ENTRY = dict(nogil=True, cache=True, error_model="numpy")
  # shadows at the end of the text, what stands before a lexeme, line ends of indented languages
  DEND, QHIST, NHIST, SPLIT, LINES, M_LINES, N_LINES, INDENTED,
  # hashes and numbers of rows seen lately
- SEEN_ROWS) = range(220)
+ SEEN_ROWS,
+ # bytes by lexeme state, is it one of line ends; by trie node, does a line feed with more behind it lie below
+ # can every thread be completed that has no shadows and is in no line end?
+ IS_LINE, MARKS, CALM) = range(223)
 BLOCK_SIZE = 224
 
 # ---- record widths

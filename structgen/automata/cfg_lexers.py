@@ -327,7 +327,7 @@ class LexerProgram(Program):
         if not self._ends_are_safe(last.__contains__):
             return False
         for a in text:
-            for q in self.starts_of(a):
+            for q in self.unlike_starts(a):
                 if self._fits(q, 0):
                     continue
                 for t in entered.get(a, ()):
@@ -385,10 +385,10 @@ class LexerProgram(Program):
         """Behind a line end, does the first byte of whatever text may follow show that it has ended?"""
         lr, blocks = self.lr, self.blocks
         behind = [s for s in range(lr.ns) if blocks.entered[s] in (blocks.newline, blocks.indent, blocks.dedent)]
-        wanted = {(int(self.kappa[s]), self.nx - 1 if b == blocks.newline else b)
+        wanted = {self._first_masks[int(self.kappa[s])][self.nx - 1 if b == blocks.newline else b] or (0,) * self.nh
                   for s in behind for b in np.flatnonzero(lr.actions[s, :self.nt]).tolist()
                   if self.automata[b] is not None}
-        for q in self.starts_of(self.nx - 1):
+        for q in self.unlike_starts(self.nx - 1):
             for s in self._shape(q)[0]:
                 if self.end[s] < 2 or not self.shadow[s]:
                     continue
@@ -396,10 +396,8 @@ class LexerProgram(Program):
                     return False
                 settled = sum(1 << k for k in np.flatnonzero(self.dtrans[self.shadow[s]] == 0).tolist())
                 h = int(self.history[s]) >> 26
-                for kappa, b in wanted:
-                    masks = self._first_masks[kappa][b]
-                    if not (masks[h] if masks else 0) & settled:
-                        return False
+                if not all(masks[h] & settled for masks in wanted):
+                    return False
         return True
 
     def _all(self, start: int) -> "list[int]":

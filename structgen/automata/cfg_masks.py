@@ -33,7 +33,7 @@ from .cfg_threads import alive, can_end, may_stop, unpair
 from .lexer_kernels import _lowest
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "66fc7c0804176a0c82bd9b1dbd67cd19b1feed83ddc69d92bc514f807de7f100"
+DEPENDS_ON = "f9b85e3aecffa1d112929d17ced7d7b610b55bc208da18286d6d66849505e906"
 
 
 # ------------------------------------------------------------------ sets of tokens

@@ -21,7 +21,7 @@ from .cfg_layout import (
 from .cfg_threads import pair_of, shadow_add, shadow_step, unpair
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "3ba1a261107958f5ddc41f4f2dae43d16bab5716c1bbb943bb240992c2f85455"
+DEPENDS_ON = "b8c71326aa9ca3f206cf49c8495d884a7a837398cb8e0b17ec59bce555bcdddd"
 
 
 # ------------------------------------------------------------------ rows

@@ -21,7 +21,7 @@ from .cfg_layout import (
     find_or_add, ld32, ld64, memo_get, memo_put, need, njit, scratch, st64)
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "389c37325cfe4d53e41cc40da343dcdf52182b5fb3b44016eed69a5a3bc3bf76"
+DEPENDS_ON = "6401b25d4d93ba4ce935c75e63a5d4945501aa883206a09d0b7cbf0bf0ca6935"
 
 
 @njit(**_OPT)

@@ -15,15 +15,16 @@ threads, equal l merged by uniting their C; it is the state of a matcher.
 from __future__ import annotations
 
 from .cfg_layout import (
-    ASK_LINE, ASK_LIVE, BUF_A, BUF_B, CAP_BUF, CAP_L, CAP_WALK, CLS, CONF, CONF_ROW, CONF_W, DEAD, DEND, DPOOL, DSETS,
-    DSET_W, DTRANS, FIRST_AT, FIRST_LIST, FUEL_OUT, F_ADVANCE, F_ALIVE, F_INTERN, F_SHADOWS, F_STEP, HISTORY, H_CONF,
-    H_DSETS, INDENTED, LAST, LINE, LINES, LIVE, LKEYS, LOW, LTAB, NCLS, NEED_A, NEED_PY, NHIST, NT, N_CONF, N_L,
-    PAIR_BASE, QEND, QFINAL, QHIST, QSHADOW, R_AT, R_N, SAFE, SET_BASE, SHADOWS, SP, THR, TRANS, WALK, _OPT, burn,
-    call3, call4, call5, call7, ld32, ld64, ld8, memo_get, memo_put, need, njit, scratch, st64)
+    ASK_LINE, ASK_LIVE, BUF_A, BUF_B, CALM, CAP_BUF, CAP_L, CAP_SCUT, CAP_WALK, CLS, CONF, CONF_ROW, CONF_W, DEAD, DEND,
+    DPOOL, DSETS, DSET_W, DTRANS, FIRST_AT, FIRST_LIST, FUEL_OUT, F_ADVANCE, F_ALIVE, F_INTERN, F_SHADOWS, F_STEP,
+    HISTORY, H_CONF, H_DSETS, INDENTED, IS_LINE, LAST, LINE, LINES, LIVE, LKEYS, LOW, LTAB, MARKS, NCLS, NEED_A,
+    NEED_B, NEED_PY, NHIST, NT, NX, N_CONF, N_L, N_TRIE, PAIR_BASE, QEND, QFINAL, QHIST, QSHADOW, R_AT, R_N, SAFE,
+    SET_BASE, SHADOWS, SP, STACK_Q, S_CUT, THR, TRANS, TRIE, TRIE_FIRST, WALK, _OPT, burn, call3, call4, call5, call7,
+    ld32, ld64, ld8, memo_get, memo_put, need, njit, scratch, st32, st64)
 from .cfg_stacks import kappa_of, looks, shift, union
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "b3ae2cb50d698f498e188ca728142786b257b4284a1590b354e7cc2b51dce3b5"
+DEPENDS_ON = "1cf5cb40d2f54c2c3c96d32b40268187860837a02bb25b2637368eab8d3a1014"
 
 
 # ------------------------------------------------------------------ lexeme states
@@ -287,6 +288,8 @@ def starts_clear(e, c, d):
             a = ld64(at, i) >> 32
             i += 1
             if a >= nt:
+                if ld64(e, INDENTED) != 0 and a == ld64(e, NX) - 1:
+                    continue                  # a line end, which may lead nowhere
                 return 1
             if looks(e, c, a >> 6) >> (a & 63) & 1:
                 r = shift(e, c, a)
@@ -296,10 +299,16 @@ def starts_clear(e, c, d):
 
 
 @njit(**_OPT)
+def calm(e, q):
+    """Is it known of lexeme state `q` that every thread in it without shadows can be completed, but for `SAFE`?"""
+    return ld64(e, CALM) != 0 and ld8(ld64(e, IS_LINE), q) == 0
+
+
+@njit(**_OPT)
 def alive_first(e, lex, c):
     """`alive` where it is not known yet."""
-    safe = ld64(e, SAFE)
     q, d = unpair(e, lex)
+    safe = ld64(e, SAFE) != 0 or calm(e, q)
     found = 0
     if q == 0 or ld8(ld64(e, QEND), q) == 1:
         after = d
@@ -312,7 +321,7 @@ def alive_first(e, lex, c):
             return r
         if r > 0:
             found = 1
-    if found == 0 and safe != 0:
+    if found == 0 and safe:
         if q != 0:
             ncls = ld64(e, NCLS)
             for k in range(ncls):
@@ -341,7 +350,7 @@ def alive_first(e, lex, c):
 @njit(**_OPT)
 def alive(e, lex, c):
     """1 if the thread can be completed, 0 if not, or a code."""
-    if lex < PAIR_BASE and ld64(e, SAFE) != 0:
+    if lex < PAIR_BASE and (ld64(e, SAFE) != 0 or calm(e, lex)):
         return 1
     known = memo_get(e, LIVE, lex << 32 | c)
     return known if known >= 0 else call3(ld64(e, F_ALIVE), e, lex, c)
@@ -378,6 +387,133 @@ def steps(e, thread):
             st64(at, 2 * i + 1, ld64(ld64(e, BUF_A), i))
         m += n
     return m
+
+
+@njit(**_OPT)
+def next_frame(e, at, k):
+    """The threads of the frame at `at` after a byte of class `k`.
+
+    A frame is three numbers of threads (no line end yet in the token, in one, behind
+    one), and the threads.  Those of the first kind are left behind this frame, as in one of
+    their own, those of the second in BUF_B, NEED_B of them, those of the third in BUF_A:
+    first the NEED_A that were behind a line end before this byte.  The number in BUF_A, or a code.
+    """
+    a, b = ld64(e, BUF_A), ld64(e, BUF_B)
+    n0, n1, n2 = ld64(at, 0), ld64(at, 1), ld64(at, 2)
+    out = at + 8 * (3 + n0 + n1 + n2)
+    rest, lines = 0, 0
+    for kind in range(2):
+        n = 0
+        for i in range(n0 if kind == 0 else n1):
+            n = call5(ld64(e, F_STEP), e, a, n, ld64(at, 3 + kind * n0 + i), k)
+            if n < 0:
+                return n
+        for j in range(n):
+            t = ld64(a, j)
+            q, _ = unpair(e, t >> 32)
+            if ld8(ld64(e, IS_LINE), q) != 0:
+                lines = add_thread(e, b, lines, t >> 32, t & LOW)
+                if lines < 0:
+                    return lines
+            elif kind == 0:
+                st64(out, 3 + rest, t)
+                rest += 1
+    n = 0
+    for i in range(n2):
+        n = call5(ld64(e, F_STEP), e, a, n, ld64(at, 3 + n0 + n1 + i), k)
+        if n < 0:
+            return n
+    going = n
+    for j in range(lines):
+        t = ld64(b, j)
+        q, d = unpair(e, t >> 32)
+        end = ld8(ld64(e, QEND), q)
+        if end < LINE:
+            continue
+        c = line_end(e, t & LOW, end - LINE)
+        if c < 0:
+            return c
+        if c > 0:
+            d = ended(e, q, d)
+            if d < 0:
+                return d
+            lex = pair_of(e, 0, d)
+            if lex < 0:
+                return lex
+            n = add_thread(e, a, n, lex, c)
+            if n < 0:
+                return n
+    st64(out, 0, rest)
+    st64(e, NEED_A, going)
+    st64(e, NEED_B, lines)
+    return n
+
+
+@njit(**_OPT)
+def cross(e, f):
+    """Leave in S_CUT (trie node, thread) where a token ends that goes on behind a line end; their number, or a code."""
+    r = ld64(e, CONF) + f * (CONF_W * 8)
+    src, total = ld64(e, THR) + 8 * ld64(r, R_AT), ld64(r, R_N)
+    nodes, cls, first, frames = ld64(e, TRIE), ld64(e, CLS), ld64(e, TRIE_FIRST), ld64(e, STACK_Q)
+    cap = ld64(e, CAP_WALK)
+    if 3 * total + 64 > cap:
+        return need(e, WALK, 3 * total + 64, 0)
+    walk, found = ld64(e, WALK), 0
+    n = 0
+    for line in range(2):
+        before = n
+        for i in range(total):
+            t = ld64(src, i)
+            q, _ = unpair(e, t >> 32)
+            if ld8(ld64(e, IS_LINE), q) == line:
+                st64(walk, 3 + n, t)
+                n += 1
+        st64(walk, line, n - before)
+    st64(walk, 2, 0)
+    st32(frames, 0, 0)
+    i = 1
+    while i < ld64(e, N_TRIE):
+        node = ld64(nodes, i)
+        dep, size = node >> 8 & 0xFFFF, node >> 24 & 0xFFFFFF
+        at = ld32(frames, dep - 1)
+        here = walk + 8 * at
+        n0, n1, n2 = ld64(here, 0), ld64(here, 1), ld64(here, 2)
+        marked = ld8(ld64(e, MARKS), i)
+        if marked == 0 and n1 + n2 == 0:
+            i += size
+            continue
+        if burn(e, 2 + n0 + n1 + n2):
+            return FUEL_OUT
+        at += 3 + n0 + n1 + n2
+        # all that one step can leave fits behind this frame, or the walk begins anew with more room
+        if at + 3 + 3 * ld64(e, CAP_BUF) > cap:
+            return need(e, WALK, at + 3 * ld64(e, CAP_BUF), 0)
+        n = next_frame(e, here, ld8(cls, node & 255))
+        if n < 0:
+            return n
+        going, lines = ld64(e, NEED_A), ld64(e, NEED_B)
+        if ld32(first, i) < ld32(first, i + 1):
+            if found + going > ld64(e, CAP_SCUT):
+                return need(e, S_CUT, going, 0)
+            for j in range(going):
+                st64(ld64(e, S_CUT), 2 * found, i)
+                st64(ld64(e, S_CUT), 2 * found + 1, ld64(ld64(e, BUF_A), j))
+                found += 1
+        out = walk + 8 * at
+        rest = ld64(out, 0) if marked != 0 else 0
+        if rest + lines + n == 0:
+            i += size
+            continue
+        st64(out, 0, rest)
+        st64(out, 1, lines)
+        st64(out, 2, n)
+        for j in range(lines):
+            st64(out, 3 + rest + j, ld64(ld64(e, BUF_B), j))
+        for j in range(n):
+            st64(out, 3 + rest + lines + j, ld64(ld64(e, BUF_A), j))
+        st32(frames, dep, at)
+        i += 1
+    return found
 
 
 @njit(**_OPT)

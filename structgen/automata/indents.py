@@ -159,6 +159,8 @@ class Lines:
             return 0
         top = columns[-1] if columns else 0
         if column > top:
+            if column >= MAX_COLUMN:
+                arena.block[cl.CALM] = 0      # no block fits into this one: see `alive`
             context = arena.op(ck.O_SHIFT, context, blocks.indent)
             out = 0
             for state, below in arena.entries(context):
@@ -238,6 +240,8 @@ def newline_lexeme(program: Any) -> "list[bool]":
     """Which lexeme states are those of line ends."""
     out = [False] * program.nq
     for q in program.starts_of(program.nx - 1):
+        out[q] = True
+    for q in program.unlike_starts(program.nx - 1):
         for s in program._shape(q)[0]:
             out[s] = True
     return out

@@ -143,13 +143,15 @@ def _without_endless(lr: Tables) -> int:
 
 def _spread(sets: dict, edges: dict) -> None:
     """Let each set take in those it has edges to, until nothing changes."""
-    changed = True
-    while changed:
-        changed = False
-        for x, others in edges.items():
-            new = sets[x]
-            for y in others:
-                new |= sets[y]
-            if new != sets[x]:
-                sets[x] = new
-                changed = True
+    into: dict = {}
+    for x, others in edges.items():
+        for y in others:
+            into.setdefault(y, []).append(x)
+    todo = list(into)
+    for y in todo:
+        new = sets[y]
+        for x in into.get(y, ()):
+            if new & ~sets[x]:
+                sets[x] |= new
+                if x in into:
+                    todo.append(x)
