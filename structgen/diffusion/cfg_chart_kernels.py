@@ -25,7 +25,7 @@ from numba import njit
 from .cfg_reach_kernels import END, MASK, TOKEN, find_place
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "3b4496b1dc29e7af47ea6bc5a26c487953af03c28291d3f9b688283ae41f29d2"
+DEPENDS_ON = "4d15ecbaa9906adc57036db9e770cdd7964107e4cc525811a5a2f33acceaec6b"
 
 __all__ = ["saturate", "FULL", "OUT_OF_FUEL"]
 

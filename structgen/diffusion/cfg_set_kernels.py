@@ -34,7 +34,7 @@ from ..automata.cfg_stacks import entries, intern_context, intern_one, looks, pu
 from ..automata.jit import without_collector
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "b3ae2cb50d698f498e188ca728142786b257b4284a1590b354e7cc2b51dce3b5"
+DEPENDS_ON = "1cf5cb40d2f54c2c3c96d32b40268187860837a02bb25b2637368eab8d3a1014"
 
 __all__ = ["step", "live", "touch", "natives", "set_call", "sees", "begin"]
 
