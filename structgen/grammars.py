@@ -53,7 +53,7 @@ class Lark(_Grammar):
     priority, g_regex_flags, import_paths
         As in ``lark.Lark``.
     embed : mapping, optional
-        Constraints for terminals that the grammar declares (``%declare``).
+        Constraints, or special tokens, for terminals that the grammar declares (``%declare``).
 
     Raises
     ------

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..automata.arena import MAX_BYTES, Arena
 from ..collector import without_collector
-from ..errors import StructgenError, VocabularyError
+from ..errors import GrammarError, MatcherError, StructgenError, VocabularyError
 from ..grammar.cfg import CfgGrammar
 from ..grammar.ir import CoverageEntry, JsonGrammar, TextGrammar
 from ..tokens.tables import TokenTables, token_tables
@@ -87,7 +87,12 @@ class Compiled:
         grammar = constraint.grammar()
         if getattr(grammar, "check", None) is not None:
             raise StructgenError("a schema with may_dead_end=True cannot stand inside of another constraint")
-        return Inner(Compiled(grammar, self.vocabulary, source=constraint, max_bytes=self.max_bytes))
+        compiled = Compiled(grammar, self.vocabulary, source=constraint, max_bytes=self.max_bytes)
+        try:
+            return Inner(compiled)
+        except MatcherError as error:         # a special token in all that it takes
+            raise GrammarError(f"a constraint inside of a grammar must take some text: {error.message}",
+                               hint="write special tokens into the rules: <|name|> or <[id]>") from None
 
     def inner_of(self, terminal: int):
         """What an embedded terminal of the program stands for."""

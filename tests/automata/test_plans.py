@@ -11,6 +11,7 @@ from structgen.automata import cfg_lexers
 from structgen.automata.cfg_lexers import LexerProgram
 from structgen.decoding.compiled import Compiled
 from structgen.frontends.lark import read_lark
+from structgen.reference.cfg import accepts
 
 LETTERS = sg.Vocabulary.from_tokens([bytes([b]) for b in range(256)], eos_ids=[256])
 EXPRESSIONS = ["/a|ab/", "/ab?/", "/a+/", "/[ab]+/", "/b|ba/", "/a+b/", "/aab|a/", '"a"', '"b"', '"c"', '"d"', '"ab"',
@@ -96,3 +97,23 @@ def test_plans_never_promise_too_much(seed, monkeypatch):
                 break
             if len(todo) < 30:
                 todo += [data + bytes([t]) for t in allowed if t < 256]
+
+
+@pytest.mark.parametrize("text", [
+    'start: a\na: b | "x"\nb.2: a\n',
+    'start: a\na: e a |\ne.2:\n',
+    'start: "a" b\nb: e b |\ne.3:\n',
+])
+def test_tables_on_which_lark_hangs_are_refused(text):
+    with pytest.raises(sg.GrammarError, match="no text is in the language"):
+        sg.compile(sg.Lark(text, parser="lalr"), LETTERS)
+    # the reference ends, too
+    assert not any(accepts(read_lark(text, parser="lalr"), x) for x in ("", "a", "x"))
+
+
+def test_cycles_that_lark_leaves():
+    g = read_lark('start: start | "a"', parser="lalr")
+    assert accepts(g, "a") and not accepts(g, "aa")
+    m = Compiled(g, LETTERS).matcher()
+    m.accept_bytes(b"a")
+    assert m.can_end() and m.allowed_tokens().tolist() == [256]

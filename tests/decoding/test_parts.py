@@ -168,3 +168,11 @@ def test_items_that_differ_inside_of_a_part():
     m.accept_bytes(m.shortest_completion())
     items = json.loads(m.text.decode()[1:-1])
     assert m.can_end() and len(set(items)) == len(items) >= 2
+
+
+def test_a_part_must_take_some_text():
+    vocabulary = sg.Vocabulary.from_tokens([*[bytes([b]) for b in range(256)], None], eos_ids=[257],
+                                           special={"<|tool|>": 256})
+    given = sg.Lark('start: "b" X\n%declare X', embed={"X": sg.Seq("a", sg.Token("<|tool|>"))})
+    with pytest.raises(sg.GrammarError, match="<|tool|>"):
+        sg.compile(given, vocabulary)

@@ -52,7 +52,7 @@ def read_lark(text: str, *, parser: str = "earley", lexer: str = "auto", start: 
     parser, lexer, start, postlex, priority, g_regex_flags, import_paths, source_path
         As ``lark.Lark`` takes them.
     embed : mapping, optional
-        Constraints for terminals that the grammar declares (``%declare``).
+        Constraints, or special tokens, for terminals that the grammar declares (``%declare``).
 
     Returns
     -------
@@ -224,10 +224,13 @@ class _Builder:
             token = self.source.tokens[name]
             return Terminal(f"<[{token}]>" if isinstance(token, int) else token, token=token)
         if name in self.embed:
+            given = self.embed[name]
+            if getattr(given, "token", None) is not None:       # structgen.Token
+                return Terminal(name, token=given.token)
             if not self.lexing.startswith("dynamic"):
                 raise self.error(f"the terminal {name} is another constraint, which only the dynamic lexers take", name,
                                  'parser="earley" has one')
-            return Terminal(name, embedded=self.embed[name])
+            return Terminal(name, embedded=given)
         if name in special:
             return Terminal(name, declared=True)
         raise self.error(f"the terminal {name} is declared, but nothing says what it is", name,

@@ -4,6 +4,7 @@
 import pytest
 from lark.indenter import PythonIndenter
 
+from structgen.combinators import Token
 from structgen.constraints import JsonSchema
 from structgen.errors import GrammarError, StructgenError
 from structgen.frontends.lark import read_lark
@@ -121,3 +122,11 @@ def test_imports_from_folders(tmp_path):
     (tmp_path / "main.lark").write_text('%import .words.NAME\nstart: NAME "!"')
     path = tmp_path / "main.lark"
     assert accepts(read_lark(path.read_text(), source_path=str(path)), "bob!")
+
+
+@pytest.mark.parametrize("options", [{}, {"lexer": "dynamic_complete"}, {"parser": "lalr"},
+                                     {"parser": "lalr", "lexer": "basic"}])
+def test_a_declared_terminal_may_be_a_special_token(options):
+    g = read_lark('start: "b" | X "a"\n%declare X', embed={"X": Token("<|tool|>")}, **options)
+    assert accepts(g, [Special("<|tool|>"), "a"]) and accepts(g, "b")
+    assert not accepts(g, "a") and not accepts(g, "<|tool|>a")
