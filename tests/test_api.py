@@ -271,17 +271,24 @@ def test_bad_arguments(llm, monkeypatch):
 # -- constraints ----------------------------------------------------------------------
 
 def test_constraints_refuse_early():
-    for make, kind in [(lambda: sg.Choice([]), sg.UnsatisfiableSchema), (lambda: sg.Choice("yes"), sg.StructgenError),
-                       (lambda: sg.Choice([1]), sg.StructgenError), (lambda: sg.Choice(["\ud800"]), sg.StructgenError),
-                       (lambda: sg.Regex("a("), sg.RegexError), (lambda: sg.Regex("a(", mode="ecma"), sg.RegexError),
-                       (lambda: sg.Regex(b"a"), sg.StructgenError), (lambda: sg.Regex("a", mode="perl"), sg.StructgenError),
-                       (lambda: sg.Regex(r"a(?!.*)"), sg.UnsatisfiableSchema),
-                       (lambda: sg.JsonSchema(SCHEMA, order="random"), sg.StructgenError),
-                       (lambda: sg.JsonSchema(SCHEMA, extra="some"), sg.StructgenError),
-                       (lambda: sg.JsonSchema(SCHEMA, format="maybe"), sg.StructgenError),
-                       (lambda: sg.JsonSchema(SCHEMA, format={"date": "no"}), sg.StructgenError),
-                       (lambda: sg.JsonSchema(SCHEMA, whitespace=3), sg.StructgenError),
-                       (lambda: sg.JsonSchema(None), sg.SchemaError), (lambda: sg.compile(None, None), sg.SchemaError)]:
+    for make, kind in [
+        (lambda: sg.Choice([]), sg.UnsatisfiableSchema),
+        (lambda: sg.Choice("yes"), sg.StructgenError),
+        (lambda: sg.Choice([1]), sg.StructgenError),
+        (lambda: sg.Choice(["\ud800"]), sg.StructgenError),
+        (lambda: sg.Regex("a("), sg.RegexError),
+        (lambda: sg.Regex("a(", mode="ecma"), sg.RegexError),
+        (lambda: sg.Regex(b"a"), sg.StructgenError),
+        (lambda: sg.Regex("a", mode="perl"), sg.StructgenError),
+        (lambda: sg.Regex(r"a(?!.*)"), sg.UnsatisfiableSchema),
+        (lambda: sg.JsonSchema(SCHEMA, order="random"), sg.StructgenError),
+        (lambda: sg.JsonSchema(SCHEMA, extra="some"), sg.StructgenError),
+        (lambda: sg.JsonSchema(SCHEMA, format="maybe"), sg.StructgenError),
+        (lambda: sg.JsonSchema(SCHEMA, format={"date": "no"}), sg.StructgenError),
+        (lambda: sg.JsonSchema(SCHEMA, whitespace=3), sg.StructgenError),
+        (lambda: sg.JsonSchema(None), sg.SchemaError),
+        (lambda: sg.compile(None, None), sg.SchemaError),
+    ]:
         with pytest.raises(kind):
             make()
 
@@ -358,7 +365,8 @@ def test_imports_are_light():
     import subprocess
     import sys
 
-    code = ("import sys, structgen; heavy = {'torch', 'transformers', 'pydantic', 'numba', 'numpy'} & set(sys.modules); "
+    code = ("import sys, structgen; "
+            "heavy = {'torch', 'transformers', 'pydantic', 'numba', 'numpy'} & set(sys.modules); "
             "assert not heavy, heavy; structgen.StructgenError; assert 'generate' in dir(structgen)")
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError):

@@ -41,7 +41,9 @@ def use(compiled, text: bytes, piece: int = 7) -> None:
     assert m.text == text
 
 
-@pytest.mark.parametrize("text", ['{"type": ', "{", '{"a" 1}', "[1", "nul", '{"a": 01}', '{"a": "\n"}', "\x00", "{'type': 'null'}"])
+@pytest.mark.parametrize(
+    "text", ['{"type": ', "{", '{"a" 1}', "[1", "nul", '{"a": 01}', '{"a": "\n"}', "\x00", "{'type': 'null'}"]
+)
 def test_malformed_json(vocabulary, text):
     with pytest.raises(SchemaError):
         sg.compile(sg.JsonSchema(text), vocabulary)
@@ -60,11 +62,17 @@ def test_invalid_schemas(vocabulary, schema):
     assert not isinstance(caught.value, (UnsatisfiableSchema, LimitError))
 
 
-@pytest.mark.parametrize("schema", [
-    False, {"enum": []}, {"type": "integer", "exclusiveMinimum": 3, "exclusiveMaximum": 4},
-    {"type": "object", "required": ["a"], "properties": {"a": False}}, {"type": "string", "pattern": "^a$", "minLength": 2},
-    {"type": "array", "items": {"$ref": "#"}, "minItems": 1},
-])
+@pytest.mark.parametrize(
+    "schema",
+    [
+        False,
+        {"enum": []},
+        {"type": "integer", "exclusiveMinimum": 3, "exclusiveMaximum": 4},
+        {"type": "object", "required": ["a"], "properties": {"a": False}},
+        {"type": "string", "pattern": "^a$", "minLength": 2},
+        {"type": "array", "items": {"$ref": "#"}, "minItems": 1},
+    ],
+)
 def test_unsatisfiable_schemas(vocabulary, schema):
     with pytest.raises(UnsatisfiableSchema):
         sg.compile(schema, vocabulary)

@@ -40,9 +40,19 @@ def words(n: int, seed: str = "words", size: int = 10) -> list[str]:
 
 
 #: Nearly every position inside one of its words has a mask of its own.
-MANY_ROWS = {"type": "array", "items": {"anyOf": [
-    {"enum": words(300)}, {"type": "object", "properties": {w: {"type": ["integer", "null"]} for w in words(100, "keys")},
-                           "additionalProperties": {"$ref": "#"}}]}}
+MANY_ROWS = {
+    "type": "array",
+    "items": {
+        "anyOf": [
+            {"enum": words(300)},
+            {
+                "type": "object",
+                "properties": {w: {"type": ["integer", "null"]} for w in words(100, "keys")},
+                "additionalProperties": {"$ref": "#"},
+            },
+        ]
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +66,9 @@ def say(rng: random.Random, m) -> bytes:
     """Text that may follow, mostly a whole word."""
     roll = rng.random()
     if roll < 0.6:
-        texts = [f'"{w}"'.encode() for w in rng.sample(words(300), 3)] + [f'{{"{rng.choice(words(100, "keys"))}":'.encode()]
+        texts = [f'"{w}"'.encode() for w in rng.sample(words(300), 3)] + [
+            f'{{"{rng.choice(words(100, "keys"))}":'.encode()
+        ]
     else:
         texts = [b",", b"[", b"]", b"}", b"1", b"null", b'{"xy":[', b"["]
     rng.shuffle(texts)
@@ -66,7 +78,8 @@ def say(rng: random.Random, m) -> bytes:
             return text
         except MatcherError:
             pass
-    text = next((m.vocabulary.token_bytes(t) for t in m.allowed_tokens().tolist() if t not in m.vocabulary.eos_ids), b"")
+    text = next((m.vocabulary.token_bytes(t) for t in m.allowed_tokens().tolist() if t not in m.vocabulary.eos_ids),
+                b"")
     m.accept_bytes(text)
     return text
 
@@ -317,7 +330,8 @@ def test_nesting_of_two_hundred_arrays(vocab):
     text = b"[" * 200 + b"1,2" + b"],[" * 1 + b"3" + b"]" * 200
     texts_agree(closed, vocab, [text], every=23)
     recursive = {"type": "array", "items": {"anyOf": [{"$ref": "#"}, {"type": "boolean"}]}}
-    warm = texts_agree(recursive, vocab, [b"[" * 200 + b"true" + b"]" * 200, b"[[]," * 150 + b"[]" + b"]" * 150], every=31)
+    warm = texts_agree(recursive, vocab, [b"[" * 200 + b"true" + b"]" * 200, b"[[]," * 150 + b"[]" + b"]" * 150],
+                       every=31)
     m = warm.matcher()
     m.accept_bytes(b"[" * 3000)
     assert mask_of(m, vocab.size)
@@ -334,7 +348,9 @@ def test_forty_alternatives(vocab):
     texts = []
     for i in (0, 7, 20, 39):
         n = names[i]
-        texts.append(json.dumps({names[i - 1]: "a" * min(i, 1), "zz": None, "ab": n, n: i + 100}, separators=(",", ":")).encode())
+        texts.append(
+            json.dumps({names[i - 1]: "a" * min(i, 1), "zz": None, "ab": n, n: i + 100}, separators=(",", ":")).encode()
+        )
     texts_agree(schema, vocab, texts, every=5)
 
 
@@ -346,7 +362,8 @@ def spelled(key: str, rng: random.Random) -> str:
 def test_five_hundred_undeclared_keys(vocab):
     rng = random.Random("keys")
     keys = list(dict.fromkeys(words(520, "undeclared", 6)))[:500]
-    grammar = lower({"type": "object", "properties": {"ab": {"const": 1}}, "additionalProperties": {"type": "null"}}, OPTIONS)
+    grammar = lower({"type": "object", "properties": {"ab": {"const": 1}}, "additionalProperties": {"type": "null"}},
+                    OPTIONS)
     compiled = Compiled(grammar, vocab)
     m = compiled.matcher()
     m.accept_bytes(b"{")
@@ -390,7 +407,8 @@ def test_undeclared_keys_across_arenas(vocab):
     m, big = small.matcher(), Compiled(grammar, vocab).matcher()
     start = m._arena
     for i, key in enumerate(keys):
-        for piece in ("{" if i == 0 else ",", '"' + spelled(key, random.Random(i)), '":"', words(120)[i][:5], words(120)[i][5:] + '"'):
+        for piece in ("{" if i == 0 else ",", '"' + spelled(key, random.Random(i)), '":"', words(120)[i][:5],
+                      words(120)[i][5:] + '"'):
             m.accept_bytes(piece.encode())
             big.accept_bytes(piece.encode())
             assert mask_of(m, vocab.size) == mask_of(big, vocab.size)

@@ -74,8 +74,19 @@ def test_patterns_that_say_nothing_start_universal(pattern):
     assert universal_language(nfa, int(nfa.start[0]))
 
 
-@pytest.mark.parametrize("pattern, text", [("a", "a"), ("^a", "a"), ("foo(bar)*", "xfoo"), ("^x[^]*", "x"), ("a|b$", "ba"),
-                                           ("^(?!b)a", "a"), (r"\bfoo\b", "-foo-"), ("x(?=y)", "axy")])
+@pytest.mark.parametrize(
+    "pattern, text",
+    [
+        ("a", "a"),
+        ("^a", "a"),
+        ("foo(bar)*", "xfoo"),
+        ("^x[^]*", "x"),
+        ("a|b$", "ba"),
+        ("^(?!b)a", "a"),
+        (r"\bfoo\b", "-foo-"),
+        ("x(?=y)", "axy"),
+    ],
+)
 def test_found_means_universal(pattern, text):
     """Once an unanchored pattern is found, the simulation holds the universal state."""
     nfa = atom_nfa(Pattern("ecma", pattern))

@@ -5,11 +5,13 @@ import pytest
 from tests.support.command_line import run_command
 
 
-
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "g.lark").write_text('start: (s ";")+\n'
-                                     's: NAME "=" NAME | "unset" NAME <|x|> | old | "if" s ["else" s]\nNAME: /[a-z\\n]+/\nold: "=" old\nWS: " "\n%ignore WS\nspare: "x"\n')
+    (tmp_path / "g.lark").write_text(
+        'start: (s ";")+\n'
+        's: NAME "=" NAME | "unset" NAME <|x|> | old | "if" s ["else" s]\n'
+        'NAME: /[a-z\\n]+/\nold: "=" old\nWS: " "\n%ignore WS\nspare: "x"\n'
+    )
     (tmp_path / "bad.lark").write_text("start: (\n")
     (tmp_path / "g.gbnf").write_text('root ::= "(" root ")" | [a-z]+\n')
     (tmp_path / "g.ebnf").write_text("top ::= '(' top ')' | 'x'\n")

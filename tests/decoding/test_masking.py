@@ -32,8 +32,10 @@ def expected(scores, allowed, rows):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("columns,vocab", [(64, 64), (100, 100), (1000, 977), (977, 1000), (37, 5), (2, 2), (960, 960), (1024, 970), (970, 1024),
-                                           (64, 200)])
+@pytest.mark.parametrize(
+    "columns,vocab",
+    [(64, 64), (100, 100), (1000, 977), (977, 1000), (37, 5), (2, 2), (960, 960), (1024, 970), (970, 1024), (64, 200)],
+)
 def test_all_ways_agree_with_indexing(dtype, columns, vocab, monkeypatch):
     rng = np.random.default_rng(columns * 7 + vocab)
     masker = ScoreMasker()

@@ -135,7 +135,10 @@ def test_masks_equal_brute_force(part):
         options = Options(order="any", whitespace=rng.choice(["compact", "compact", "flexible", "json.dumps"]))
         vocab = vocabulary(case % 7)
         try:
-            fast, slow = Compiled(lower(schema, options), vocab).matcher(), ReferenceMatcher(lower(schema, options), vocab)
+            fast, slow = (
+                Compiled(lower(schema, options), vocab).matcher(),
+                ReferenceMatcher(lower(schema, options), vocab),
+            )
         except (UnsatisfiableSchema, UnsupportedSchema):
             continue
         compared += 1
@@ -168,7 +171,8 @@ def test_verdicts_of_jsonschema(part):
         except (UnsatisfiableSchema, UnsupportedSchema):
             continue
         oracle = Oracle(json.dumps(schema))
-        pool = [random_value(rng, 2) for _ in range(4)] + [1, 1.0, "a", [1], [1.0], {"a": 1, "b": 2}, {"b": 2.0, "a": 1}]
+        pool = [random_value(rng, 2) for _ in range(4)]
+        pool += [1, 1.0, "a", [1], [1.0], {"a": 1, "b": 2}, {"b": 2.0, "a": 1}]
         for _ in range(25):
             text = json.dumps([rng.choice(pool) for _ in range(rng.randint(0, 5))], indent=rng.choice([None, 1]))
             m = compiled.matcher()

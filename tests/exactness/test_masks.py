@@ -58,7 +58,10 @@ def walk(case: int, k: int, steps: int, seed: str, options=None):
 def _difference(where, text, vocab, got, expected) -> str:
     def show(ids):
         return [vocab.token_bytes(t) if t not in vocab.eos_ids else "EOS" for t in sorted(ids)][:30]
-    return f"{where}\nafter {text!r}\n  wrongly allowed {show(got - expected)}\n  wrongly refused {show(expected - got)}"
+
+    return (
+        f"{where}\nafter {text!r}\n  wrongly allowed {show(got - expected)}\n  wrongly refused {show(expected - got)}"
+    )
 
 
 def cut(rng: random.Random, data: bytes, vocab: Vocabulary) -> list[int]:
@@ -131,7 +134,8 @@ def test_vocabularies_that_lack_bytes_are_refused_by_name():
 def test_accept_bytes_finds_the_offset(part):
     """The first byte that cannot follow, found by the reference byte by byte."""
     rng = random.Random(f"bytes {part}")
-    pieces = [b'{"a":', b"1", b'"', b"}", b"]", b"[", b",", b"null", b" ", b'"b":', b"true", b"-2.5", "é".encode(), b"\\u0061"]
+    pieces = [b'{"a":', b"1", b'"', b"}", b"]", b"[", b",", b"null", b" ", b'"b":', b"true", b"-2.5", "é".encode(),
+              b"\\u0061"]
     for case in range(part, N_CASES, 40):
         compiled = engine(case, case % 7)
         if compiled is None:

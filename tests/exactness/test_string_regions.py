@@ -6,7 +6,6 @@ which looks at no row of masks.
 
 import random
 
-import numpy as np
 import pytest
 
 import structgen as sg
@@ -14,11 +13,13 @@ from structgen.tokens.vocabulary import Vocabulary
 
 from .pairs import mask_of
 
-_PIECES = ["a", "b", "ab", "abb", "q", "qq", "aq", "12", "é", "é1", "😀", 'a"', 'b"', 'ab"', '1"', 'q"', '"', '",', '"}', 'b"}',
+_PIECES = ["a", "b", "ab", "abb", "q", "qq", "aq", "12", "é", "é1", "😀", 'a"', 'b"', 'ab"', '1"', 'q"', '"', '",',
+           '"}', 'b"}',
            '"]', 'é"}', "\\", "\\n", '\\"', "\\u", "\\u0061", "\\u006", "1b", "\\ud83d", "\\ude00", "\\ud83d\\ude00b\"",
            "\\u0061b\"}", "-", "1-", "-1", "aa-", " ", "\n"]
 #: found anywhere, behind something, before something; several, alternatives, ends that letters lead away from
-PATTERNS = ["ab", "[a-z]{2}-[a-z]", "a.*b", "^a.*b", "b$", "(a|é)b", "[^a]b", "[ab]{3}", "\\d+-", "a|b$", ".+:.+(1.+)?", "😀"]
+PATTERNS = ["ab", "[a-z]{2}-[a-z]", "a.*b", "^a.*b", "b$", "(a|é)b", "[^a]b", "[ab]{3}", "\\d+-", "a|b$",
+            ".+:.+(1.+)?", "😀"]
 
 
 @pytest.fixture(scope="module")

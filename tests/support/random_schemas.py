@@ -34,7 +34,8 @@ TABLE: list[Any] = [
      "additionalProperties": False},
     {"type": "object", "propertyNames": {"pattern": "^(a|b+)$"}, "minProperties": 2},
     {"type": "object", "propertyNames": {"enum": ["a", "b", "c"]}, "minProperties": 3},
-    {"type": "object", "propertyNames": {"maxLength": 1}, "additionalProperties": {"type": "boolean"}, "maxProperties": 2},
+    {"type": "object", "propertyNames": {"maxLength": 1}, "additionalProperties": {"type": "boolean"},
+     "maxProperties": 2},
     {"type": "object", "patternProperties": {"^a": {"type": "integer"}, "b$": {"minimum": 5}},
      "additionalProperties": {"type": "string"}},
     {"type": "object", "properties": {"a": {}, "ab": {"const": 1}}, "patternProperties": {"^a": {"type": "integer"}},
@@ -50,7 +51,8 @@ TABLE: list[Any] = [
     {"anyOf": [{"type": "array", "items": {"type": "integer"}, "minItems": 2},
                {"type": "array", "items": {"type": "string"}, "maxItems": 2}]},
     {"anyOf": [{"type": "string", "maxLength": 1}, {"type": "string", "minLength": 3}, {"const": "ab"}]},
-    {"oneOf": [{"properties": {"k": {"const": "a"}, "v": {"type": "integer"}}, "required": ["k", "v"], "type": "object"},
+    {"oneOf": [{"properties": {"k": {"const": "a"}, "v": {"type": "integer"}}, "required": ["k", "v"],
+                "type": "object"},
                {"properties": {"k": {"const": "b"}, "v": {"type": "string"}}, "required": ["k"], "type": "object"}]},
     {"allOf": [{"properties": {"a": {"minimum": 2}}, "required": ["a"]}, {"properties": {"a": {"maximum": 4}}},
                {"type": "object", "additionalProperties": {"type": "integer"}}]},
@@ -234,7 +236,8 @@ def random_value(rng: random.Random, depth: int = 3) -> Any:
     """A JSON value out of the same few letters, names and numbers."""
     roll = rng.random()
     if depth == 0 or roll < 0.5:
-        return rng.choice([rng.choice(STRINGS), rng.choice(NUMBERS), rng.choice([None, True, False, rng.randint(-4, 13)])])
+        text, number = rng.choice(STRINGS), rng.choice(NUMBERS)
+        return rng.choice([text, number, rng.choice([None, True, False, rng.randint(-4, 13)])])
     if roll < 0.7:
         return [random_value(rng, depth - 1) for _ in range(rng.randint(0, 3))]
     return {rng.choice(NAMES + ["z", "b", "bb"]): random_value(rng, depth - 1) for _ in range(rng.randint(0, 3))}
