@@ -417,7 +417,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--seeds", type=int, default=200, help="for logz and distortion")
     parser.add_argument("--repeats", type=int, default=20, help="for cost")
-    parser.add_argument("--runs", type=int, default=300, help="for bias and awrs")
+    parser.add_argument("--runs", type=int, default=200, help="for bias and awrs")
     options = parser.parse_args()
     import torch
     from transformers.utils import logging

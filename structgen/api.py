@@ -159,9 +159,7 @@ def _job(prompt: Any, schema: Any, model: Any, tokenizer: Any, max_new_tokens: O
     """What carries out one call: a loop from left to right, or over the canvases of a masked model."""
     from .models import as_loaded
 
-    if max_new_tokens is not None and (isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int)
-                                       or max_new_tokens < 1):
-        raise StructgenError(f"max_new_tokens={max_new_tokens!r}: wanted an integer >= 1")
+    budget = _tokens(max_new_tokens)
     batch, prompts, schemas = _rows(prompt, schema)
     loaded = as_loaded(model, tokenizer)
     seeds = _seeds(seed, len(prompts))
@@ -173,8 +171,16 @@ def _job(prompt: Any, schema: Any, model: Any, tokenizer: Any, max_new_tokens: O
                             vocabulary=_vocabulary_of(loaded.model, loaded.tokenizer))
     if sampling != "mask":
         raise StructgenError(f"sampling={sampling!r}: texts are streamed with 'mask' only")
-    return _Job(loaded, prompts, schemas, batch, DEFAULT_TOKENS if max_new_tokens is None else max_new_tokens, seeds,
-                jump, chat_template, mass, cancelled, options)
+    return _Job(loaded, prompts, schemas, batch, budget, seeds, jump, chat_template, mass, cancelled, options)
+
+
+def _tokens(max_new_tokens: Optional[int]) -> int:
+    """The budget of a call, checked."""
+    if max_new_tokens is None:
+        return DEFAULT_TOKENS
+    if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
+        raise StructgenError(f"max_new_tokens={max_new_tokens!r}: wanted an integer >= 1")
+    return max_new_tokens
 
 
 def _of_slots(model: Any, sampling: str) -> bool:
@@ -377,9 +383,8 @@ def generate(prompt: Any, schema: Any = None, model: Any = None, *, tokenizer: A
         if cancelled is not None:
             raise StructgenError(f"sampling={sampling!r} cannot be cancelled",
                                  hint="sg.sample takes a budget in seconds or forwards")
-        budget = DEFAULT_TOKENS if max_new_tokens is None else max_new_tokens
-        return _sampled(prompt, schema, model, tokenizer, budget, sampling, seed, return_result, chat_template,
-                        sampling_params)
+        return _sampled(prompt, schema, model, tokenizer, _tokens(max_new_tokens), sampling, seed, return_result,
+                        chat_template, sampling_params)
     job = _job(prompt, schema, model, tokenizer, max_new_tokens, sampling, seed, jump, chat_template,
                return_result, cancelled, sampling_params)
     rows: list = []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Optional
 
+from ..errors import StructgenError
 from .oracle import PrefixOracle
 
 __all__ = ["Budget", "Meter"]
@@ -19,6 +20,24 @@ class Budget:
     evaluations: Optional[int] = None
     attempts: Optional[int] = None
     seconds: Optional[float] = None
+
+    @classmethod
+    def make(cls, given: Optional[dict]) -> "Budget":
+        """From what a caller gave; bad names and values are a StructgenError."""
+        known = [f.name for f in fields(cls)]
+        if given is not None and not isinstance(given, dict):
+            raise StructgenError(f"budget={given!r}: wanted a dict", hint="of " + ", ".join(known))
+        given = {k: v for k, v in (given or {}).items() if v is not None}
+        unknown = sorted(map(str, set(given) - set(known)))
+        if unknown:
+            raise StructgenError(f"unknown limits of the budget: {', '.join(unknown)}",
+                                 hint="there are " + ", ".join(known))
+        for name, value in given.items():
+            kinds = (int, float) if name == "seconds" else int
+            if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
+                raise StructgenError(f"budget of {name}={value!r}: wanted a number > 0" + (
+                    "" if name == "seconds" else ", an integer"))
+        return cls(**given)
 
 
 class Meter:

@@ -12,7 +12,7 @@ finishes,
     KL(mask || target) = log Z - E_q[S; finished] / (1 - D) - log(1 - D).
 
 The prefix oracle knows part of all these means for certain
-(:class:`structgen.sampling.oracle.Known`); only the rest is estimated, from
+(:mod:`structgen.sampling.known`); only the rest is estimated, from
 walks that left what was known when they began.  With Q the probability of
 leaving it and R the part of S behind the place where it was left,
 
@@ -41,7 +41,8 @@ from typing import Any, Optional, Sequence
 import numpy as np
 
 from .estimates import Interval
-from .oracle import Known, PrefixOracle
+from .known import Known
+from .oracle import PrefixOracle
 from .walkers import NOTHING, Attempt
 
 __all__ = ["Distance", "Moments", "UNKNOWN", "Walks", "complete", "to_mask_from_texts", "to_mask_from_weights",

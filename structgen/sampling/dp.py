@@ -23,7 +23,7 @@ from typing import Any, Hashable, Optional
 
 import numpy as np
 
-from ..errors import LimitError, StructgenError, UnsatisfiableSchema
+from ..errors import LimitError, MatcherError, ModelError, StructgenError
 from .scorers import Path, Scorer
 from .warping import Warping
 
@@ -93,6 +93,8 @@ class Product:
             at += 1
             allowed = matcher.allowed_tokens()
             line = warping.log_probs(np.asarray(scorer.score([path], [1])[0]))[0]
+            if np.isnan(line).any():
+                raise ModelError(f"the model gave NaN scores behind {len(path)} tokens")
             p = np.exp(line[allowed].astype(np.float64))
             allowed, p = allowed[p > 0], p[p > 0]
             following = np.full(len(allowed), -1, np.int64)
@@ -169,7 +171,8 @@ class Product:
 
     def _nonzero(self) -> None:
         if not self.z > 0:
-            raise UnsatisfiableSchema("every valid text has probability zero under the model and its filters")
+            raise MatcherError("every valid text has probability zero under the model, its filters and the horizon",
+                               hint="raise max_tokens, or loosen top_k, top_p, min_p")
 
     def draw(self, rng: np.random.Generator) -> tuple[Path, float, float]:
         """An exact draw: its tokens (end token included), log P, and sum of log m."""

@@ -16,7 +16,7 @@ Invariants, kept by every call:
   meet the trie is complete.
 
 With ``known`` go the other sums over what is expanded that estimates rest on
-(:class:`Known`).
+(:mod:`structgen.sampling.known`).
 
 What is sampled from it, and how, is :mod:`structgen.sampling.walkers`' matter.
 Costs: 8 bytes a token of a row (past `max_bytes` rows go to a file that the
@@ -31,17 +31,18 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from typing import Any, Callable, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Optional, Sequence
 
 import numpy as np
 
 from ..errors import ModelError, StructgenError
 from . import oracle_file
 from . import walk_kernels as wk
+from .known import Known, Sums
 from .scorers import Path, Scorer
 from .warping import Warping
 
-__all__ = ["NOTHING_KNOWN", "Known", "PrefixOracle"]
+__all__ = ["PrefixOracle"]
 
 _NODE_FIELDS = {
     "parent": np.int32, "token": np.int32, "first": np.int32, "sibling": np.int32, "expanded": np.uint8,
@@ -54,43 +55,6 @@ _FILL = {"parent": -1, "first": -1, "sibling": -1, "lost_token": -1, "theta": 1.
 MAX_CHAIN = 64
 #: walks that may stop on the way: how likely one must be to come to a forced node for it to be scored ahead
 AHEAD = 0.5
-
-
-class Known(NamedTuple):
-    """What the trie knew at a moment: sums over its expanded nodes.
-
-    Below S(x) is the sum of log m over the prefixes of a text x, so that masking
-    token by token draws x with probability q(x) = P(x) / exp(S(x)).
-
-    Attributes
-    ----------
-    clock : int
-        Nodes expanded by then.
-    upper, mass : float
-        Bounds on Z: theta of the root, and P of the known texts.
-    mass_log : float
-        Sum of P * S over the known texts.
-    mask_left : float
-        Probability under masking of leaving what is known.
-    mask_dead : float
-        Probability under masking of a dead end that is known.
-    mask_log : float
-        Sum of q * S over the known texts.
-    mask_open : float
-        The same over the edges that leave what is known, S as far as it is known.
-    """
-
-    clock: int
-    upper: float
-    mass: float
-    mass_log: float
-    mask_left: float
-    mask_dead: float
-    mask_log: float
-    mask_open: float
-
-
-NOTHING_KNOWN = Known(0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
 
 
 class PrefixOracle:
@@ -119,8 +83,6 @@ class PrefixOracle:
         Positions of the model evaluated.
     passes : int
         Calls of the scorer.
-    known : float
-        Sum of P over the known texts.
     """
 
     def __init__(self, scorer: Scorer, compiled: Any, max_tokens: int, warping: Warping = Warping(), *,
@@ -130,10 +92,10 @@ class PrefixOracle:
         self.scorer, self.compiled, self.warping = scorer, compiled, warping
         self.max_tokens = max_tokens
         self.vocabulary = compiled.vocabulary
-        self.accepts, self._accepts_key = accepts, accepts_key
+        self.accepts, self.accepts_key = accepts, accepts_key
         self.max_bytes = max_bytes
         self.evaluations = self.passes = 0
-        self._forget()
+        self._known = Sums()
         self._key: str | None = None
         self._file: Any = None
         for name, kind in _NODE_FIELDS.items():
@@ -156,7 +118,7 @@ class PrefixOracle:
             from ..decoding.artefact import constraint_key
 
             parts = (self.scorer.fingerprint, self.vocabulary.fingerprint, self.warping.key, str(self.max_tokens),
-                     self._accepts_key, constraint_key(self.compiled))
+                     self.accepts_key, constraint_key(self.compiled))
             self._key = hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
         return self._key
 
@@ -312,38 +274,20 @@ class PrefixOracle:
             self._lower(v)
             self._know(v)
 
-    def _forget(self) -> None:
-        """Empty the sums of :class:`Known`."""
-        self._clock = 0
-        self.known = self._mass_log = 0.0
-        self._mask_known = self._mask_dead = self._mask_log = self._mask_open = 0.0
-
     def _know(self, v: int) -> None:
-        """Take an expanded node, whose parent is expanded, into the sums of :class:`Known`."""
-        self._clock += 1
-        self.when[v] = self._clock
+        """Take an expanded node, whose parent is expanded, into the sums."""
         before = float(self.kept[self.parent[v]]) if v else 0.0
-        arrives = float(np.exp(self.log_path[v] - before))
-        m = float(self.mass[v])
-        if m <= 0:
-            self._mask_dead += arrives
-            self._mask_open -= arrives * before
-            return
-        log_m = float(np.log(m))
-        self.kept[v] = before + log_m
-        ended = float(np.exp(self.log_path[v])) * float(self.ended[v])
-        self.known += ended
-        self._mass_log += ended * float(self.kept[v])
-        done = arrives * float(self.ended[v]) / m
-        self._mask_known += done
-        self._mask_log += done * float(self.kept[v])
-        self._mask_open += arrives * log_m - done * float(self.kept[v])
+        self.kept[v] = self._known.add(float(self.log_path[v]), before, float(self.mass[v]), float(self.ended[v]))
+        self.when[v] = self._known.clock
 
     def now(self) -> Known:
         """What is known."""
-        return Known(self._clock, self.upper, min(self.known, self.upper), self._mass_log,
-                     max(0.0, 1.0 - self._mask_known - self._mask_dead), self._mask_dead, self._mask_log,
-                     self._mask_open)
+        return self._known.now(self.upper)
+
+    @property
+    def known(self) -> float:
+        """P of the known texts."""
+        return self._known.mass
 
     def arrivals(self) -> np.ndarray:
         """For every node the probability that masking comes to it; meant for those with an expanded parent."""
@@ -506,7 +450,7 @@ class PrefixOracle:
             m.accept(int(self.token[v]))
             matchers.append(m)
         self._matchers = matchers
-        self._forget()
+        self._known = Sums()
         for v in np.argsort(self.when[:n], kind="stable"):
             if self.when[v]:
                 self._know(int(v))

@@ -84,5 +84,6 @@ def _check(held: dict[str, np.ndarray], fields: dict[str, Any], vocab: int) -> N
     for name in ("edge", "theta", "mass", "rest", "ended"):
         check((held[name] >= 0) & (held[name] <= 1 + 1e-5), f"bad {name}")
     check((held["when"] >= 0) & (held["when"] <= n), "bad order")
-    check(np.isfinite(held["kept"]) & (held["kept"] <= 1e-2), "bad sums")
+    for name in ("kept", "log_path"):
+        check(held[name] <= 1e-2, f"bad {name}")        # NaN is not
     check(np.isfinite(held["logp"]) & (held["logp"] <= 1e-5), "bad log probabilities")

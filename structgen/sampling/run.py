@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import fields
+from contextlib import suppress
 from typing import Any, Callable, Optional, Union
 
 import numpy as np
@@ -21,12 +21,14 @@ from .warping import Warping
 __all__ = ["sample", "SAMPLINGS"]
 
 SAMPLINGS = ("mask", "exact", "aligned", "weighted", "asap", "smc", "mcmc", "rejection", "awrs", "dp")
+#: the horizon when nothing is said
+DEFAULT_TOKENS = 256
 #: attempts a text when no budget is given: a law that is out of reach must not run for ever
 ATTEMPTS = 2000
 
 
 def sample(model: Any, prompt: Any, constraint: Any, n: int = 1, *, sampling: str = "exact", tokenizer: Any = None,
-           max_tokens: Optional[int] = 256, tokens: str = "all", batch: int = 16, seed: Optional[int] = None,
+           max_tokens: Optional[int] = DEFAULT_TOKENS, tokens: str = "all", batch: int = 16, seed: Optional[int] = None,
            budget: Optional[dict] = None, on_budget: str = "raise", oracle: Any = None, diagnose: int = 32,
            particles: Optional[int] = None, threshold: float = 0.5, twist: bool = False,
            potential: Optional[Callable[[bytes, bool], float]] = None,
@@ -76,7 +78,9 @@ def sample(model: Any, prompt: Any, constraint: Any, n: int = 1, *, sampling: st
         Whether a spent budget is a LimitError (with what was found as `.partial`)
         or a result with fewer texts, `exact` False and `stopped` set.
     oracle : PrefixOracle or path, optional
-        Of an earlier call with equal model, prompt, constraint and distribution.
+        Of an earlier call with equal model, prompt, constraint, distribution and
+        horizon, else it is refused.  With an object those may be left out (None, or
+        their default): they are the oracle's.
     diagnose : int
         Walks made for the distance between masking and target, each into what is not
         known yet; masked texts that the method draws anyway count.
@@ -111,24 +115,28 @@ def sample(model: Any, prompt: Any, constraint: Any, n: int = 1, *, sampling: st
     """
     if sampling not in SAMPLINGS:
         raise StructgenError(f"sampling={sampling!r}: wanted one of {', '.join(map(repr, SAMPLINGS))}")
-    for name, value in (("n", n), ("batch", batch), ("steps", steps), ("max_bytes", max_bytes)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise StructgenError(f"{name}={value!r}: wanted an integer >= 1")
+    for name, value, least in (("n", n, 1), ("batch", batch, 1), ("steps", steps, 1), ("max_bytes", max_bytes, 1),
+                               ("max_nodes", max_nodes, 1), ("diagnose", diagnose, 0), ("seed", seed, 0),
+                               ("particles", particles, 1)):
+        optional = name in ("seed", "particles") and value is None
+        if not optional and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least):
+            raise StructgenError(f"{name}={value!r}: wanted an integer >= {least}")
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
+        raise StructgenError(f"threshold={threshold!r}: wanted a share from 0 to 1")
     if on_budget not in ("raise", "return"):
         raise StructgenError(f"on_budget={on_budget!r}: wanted 'raise' or 'return'")
     if (predicate is None) == (sampling == "awrs"):
         raise StructgenError("a predicate goes with sampling='awrs', and only with it")
     if potential is not None and sampling not in ("smc", "awrs"):
         raise StructgenError(f"sampling={sampling!r} takes no potential", hint="sampling='smc' does")
-    given = dict(budget or {})
-    unknown = sorted(set(given) - {f.name for f in fields(Budget)})
-    if unknown:
-        raise StructgenError(f"unknown limits of the budget: {', '.join(unknown)}",
-                             hint="there are " + ", ".join(f.name for f in fields(Budget)))
-    if not given:
-        given["attempts"] = ATTEMPTS * n
+    limits = Budget.make(budget)
+    if limits == Budget():
+        limits = Budget(attempts=ATTEMPTS * n)
     seed = int(np.random.SeedSequence().entropy % (1 << 63)) if seed is None else int(seed)
-    if oracle is None or isinstance(oracle, (str, os.PathLike)):
+    if isinstance(oracle, PrefixOracle):
+        held = oracle
+        _agree(held, model, prompt, constraint, tokenizer, chat_template, max_tokens, tokens, warping)
+    elif oracle is None or isinstance(oracle, (str, os.PathLike)):
         scorer, compiled = _target(model, prompt, constraint, tokenizer, chat_template)
         horizon = _horizon(scorer, max_tokens)
         warp = Warping.make(warping)
@@ -142,13 +150,14 @@ def sample(model: Any, prompt: Any, constraint: Any, n: int = 1, *, sampling: st
         if oracle is not None:
             held.restore(oracle)
     else:
-        held = oracle
-    run = Request(held, n, seed, batch, Budget(**given), on_budget, diagnose)
+        raise StructgenError(f"oracle={oracle!r}: wanted the .oracle of an earlier result, or a path")
+    run = Request(held, n, seed, batch, limits, on_budget, diagnose)
     try:
         return run.go(sampling, particles, threshold, twist, potential, predicate, steps, style, max_nodes)
-    except StructgenError as error:
+    except BaseException as error:          # an interrupt, or a scorer's own error: what was found goes along
         if getattr(error, "partial", None) is None:
-            error.partial = run.partial()       # type: ignore[attr-defined]
+            with suppress(Exception):
+                error.partial = run.partial()       # type: ignore[attr-defined]
         raise
 
 
@@ -179,6 +188,30 @@ def _target(model: Any, prompt: Any, constraint: Any, tokenizer: Any, chat_templ
     compiled = _compiled(constraint, _vocabulary_of(loaded.model, loaded.tokenizer))
     _, ids = encode(prompt, loaded.tokenizer, chat_template)
     return TransformerScorer(loaded.model, ids), compiled
+
+
+def _agree(oracle: PrefixOracle, model: Any, prompt: Any, constraint: Any, tokenizer: Any, chat_template: Any,
+           max_tokens: Optional[int], tokens: str, warping: dict) -> None:
+    """Refuse an oracle for something else than what is asked for; what is not given is the oracle's."""
+    from ..decoding.artefact import constraint_key
+
+    def check(good: bool, what: str) -> None:
+        if not good:
+            raise StructgenError(f"the oracle is for another {what}",
+                                 hint="leave out what shall be as it was: sg.sample(None, None, None, oracle=...)")
+
+    if model is not None:
+        scorer, compiled = _target(model, prompt, oracle.compiled if constraint is None else constraint, tokenizer,
+                                   chat_template)
+        check(scorer.fingerprint == oracle.scorer.fingerprint, "model or prompt")
+        check(compiled.vocabulary.fingerprint == oracle.vocabulary.fingerprint
+              and constraint_key(compiled) == constraint_key(oracle.compiled), "constraint")
+    elif prompt is not None or constraint is not None:
+        raise StructgenError("an oracle with a prompt or constraint, but without the model that goes with them")
+    given = {k: v for k, v in warping.items() if v is not None}
+    check(not given or Warping.make(given) == oracle.warping, "distribution (temperature, top_k, top_p, min_p)")
+    check(max_tokens in (DEFAULT_TOKENS, oracle.max_tokens), "horizon (max_tokens)")
+    check(tokens in ("all", oracle.accepts_key or "all"), "set of spellings (tokens)")
 
 
 def _horizon(scorer: Any, max_tokens: Optional[int]) -> Optional[int]:

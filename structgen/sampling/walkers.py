@@ -34,7 +34,8 @@ import numpy as np
 
 from . import walk_kernels as wk
 from .budget import Budget, Meter
-from .oracle import NOTHING_KNOWN, Known, PrefixOracle
+from .known import NOTHING_KNOWN, Known
+from .oracle import PrefixOracle
 from .scorers import Path
 
 __all__ = ["METHODS", "Attempt", "NOTHING", "Unexplored", "Walkers"]

@@ -96,6 +96,15 @@ def test_work_goes_on_where_it_ended(tmp_path):
     assert again.oracle.key == first.oracle.key
     longer = sample(model, None, compiled, n=50, seed=2, oracle=first.oracle)
     assert longer.oracle is first.oracle
+    other = sg.compile(sg.Regex("[ab]{1,5}"), vocabulary)
+    for asked, options, what in ((HashModel(vocabulary.size, 2), {}, "model"), (model, {"temperature": 0.5}, "distr"),
+                                 (model, {"max_tokens": 7}, "horizon"), (model, {"tokens": "canonical"}, "spellings")):
+        with pytest.raises(StructgenError, match=f"another {what}|another set of {what}"):
+            sample(asked, None, compiled, n=1, oracle=first.oracle, **options)
+    with pytest.raises(StructgenError, match="another constraint"):
+        sample(model, None, other, n=1, oracle=first.oracle)
+    with pytest.raises(StructgenError, match="without the model"):
+        sample(None, None, other, n=1, oracle=first.oracle)
     with pytest.raises(StructgenError, match="another model"):
         sample(model, None, compiled, n=1, max_tokens=7, oracle=tmp_path / "oracle.npz")
     with pytest.raises(StructgenError, match="another model"):
@@ -277,6 +286,23 @@ def test_errors_keep_what_was_found():
     with pytest.raises(sg.MatcherError, match="horizon"):
         sample(model, None, sg.compile(sg.Choice(["abc"]), vocabulary), n=1, max_tokens=3)
 
+    with pytest.raises(ModelError, match="NaN"):
+        finite = ngram(vocabulary)
+        finite.tables[()] = finite.tables[()] * math.nan
+        sample(finite, None, compiled, n=1, max_tokens=8, sampling="dp")
+    with pytest.raises(sg.MatcherError, match="probability zero"):
+        sample(ngram(vocabulary), None, sg.compile(sg.Choice(["c"]), vocabulary), max_tokens=8, sampling="dp", top_k=1)
+
+    class Unplugged(HashModel):
+        def line(self, path):
+            if path:
+                raise ConnectionError("unplugged")
+            return super().line(path)
+
+    with pytest.raises(ConnectionError) as caught:      # a scorer's own error passes, with what was found
+        sample(Unplugged(vocabulary.size, 3, 1.0, boost), None, compiled, n=500, max_tokens=8, seed=0)
+    assert caught.value.partial.oracle.evaluations == 1
+
     def fails(text, ended):
         raise KeyError("the database is gone")
 
@@ -293,6 +319,10 @@ def test_errors_keep_what_was_found():
     ({"top_q": 1}, "unknown argument"), ({"budget": {"money": 1}}, "money"), ({"sampling": "awrs"}, "predicate"),
     ({"predicate": len}, "predicate"), ({"tokens": "some"}, "tokens="), ({"potential": len}, "potential"),
     ({"sampling": "mcmc", "style": "wild"}, "style="), ({"on_budget": "ignore"}, "on_budget"),
+    ({"budget": {"forwards": 0}}, "forwards=0"), ({"budget": {"seconds": "1"}}, "seconds='1'"), ({"budget": 3}, "dict"),
+    ({"seed": -1}, "seed=-1"), ({"diagnose": "x"}, "diagnose='x'"),
+    ({"sampling": "smc", "particles": 0}, "particles=0"), ({"threshold": 2}, "threshold=2"),
+    ({"oracle": 5}, "oracle=5"), ({"seed": "a"}, "seed='a'"),
 ])
 def test_arguments_are_checked(options, text):
     vocabulary = letters([])
