@@ -309,7 +309,7 @@ class Regex(Constraint):
 
         self.pattern, self.mode = pattern, mode
         # in an ECMA expression positions of errors count in what the user wrote
-        texts = _texts(parse_python(pattern) if mode == "python" else parse_ecma(pattern))
+        texts = _plain_texts(pattern) or _texts(parse_python(pattern) if mode == "python" else parse_ecma(pattern))
         if texts is not None:
             self._grammar = TextGrammar(literal_lang(texts))
             return
@@ -342,6 +342,17 @@ def _with_flags(pattern: "re.Pattern") -> Any:
     if pattern.pattern.startswith("(?") and re.match(r"\(\?[aiLmsux]+\)", pattern.pattern):
         return pattern.pattern          # they are written there already
     return f"(?{flags}){pattern.pattern}" if flags else pattern.pattern
+
+
+#: texts without anything that has a meaning in an expression, with bars between them
+_PLAIN = re.compile(r"[^\\^$.*+?()\[\]{}|\ud800-\udfff]+(?:\|[^\\^$.*+?()\[\]{}|\ud800-\udfff]+)*")
+
+
+def _plain_texts(pattern: str) -> Optional[list[str]]:
+    """As `_texts`, for expressions that need not be parsed for that."""
+    if pattern.count("|") < MANY_TEXTS - 1 or not _PLAIN.fullmatch(pattern):
+        return None
+    return pattern.split("|")
 
 
 def _texts(tree: Any) -> Optional[list[str]]:

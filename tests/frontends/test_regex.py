@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import unicodedata
 from pathlib import Path
@@ -218,3 +219,20 @@ def test_patterns_of_real_schemas_can_be_read(data_dir):
                 at = rng.randrange(len(text) + 1)
                 text = text[:at] + rng.choice("a1-_. é\n") + text[at:]
             assert nfa.matches(text) == (engine.find(text) is not None), (pattern, text)
+
+
+def test_lists_of_texts_are_what_the_parsers_read():
+    """Texts with bars between them are not parsed; what they are split into is the same."""
+    from structgen.constraints import MANY_TEXTS, _plain_texts, _texts
+    from structgen.frontends.regex import parse_ecma, parse_python
+
+    rng = random.Random("texts")
+    letters = "abcXYZ019 _-#/'\"&~`<>=!,;:@%\n\té東🎉"
+    for _ in range(20):
+        pattern = "|".join("".join(rng.choices(letters, k=rng.randint(1, 6))) for _ in range(MANY_TEXTS + 3))
+        assert _plain_texts(pattern) == _texts(parse_python(pattern)) == _texts(parse_ecma(pattern))
+        assert _plain_texts("|".join(pattern.split("|")[:MANY_TEXTS - 1])) is None
+        for special in "\\^$.*+?()[]{}\ud800":
+            at = rng.randrange(len(pattern))
+            assert _plain_texts(pattern[:at] + special + pattern[at:]) is None
+        assert _plain_texts(pattern + "|") is None and _plain_texts("|" + pattern) is None

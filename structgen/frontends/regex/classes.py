@@ -127,8 +127,8 @@ def _look_up_categories() -> tuple[np.ndarray, np.ndarray]:
 
 
 @lru_cache(maxsize=1)
-def _categories() -> dict[str, Ranges]:
-    """General category -> ranges, with the one-letter groups.
+def _categories() -> dict[str, list[tuple[int, int]]]:
+    """General category -> its runs, with the one-letter groups.
 
     Asking for each character takes 70 ms, so the runs are kept in the cache.
     """
@@ -150,7 +150,13 @@ def _categories() -> dict[str, Ranges]:
     for name in list(raw):
         raw.setdefault(name[0], []).extend(raw[name])
     raw["LC"] = raw["Lu"] + raw["Ll"] + raw["Lt"]
-    return {name: normalize(ranges) for name, ranges in raw.items()}
+    return raw
+
+
+@lru_cache(maxsize=None)
+def _category(name: str) -> Ranges:
+    """The ranges of a general category."""
+    return normalize(_categories()[name])
 
 
 _LONG_CATEGORIES = {
@@ -174,12 +180,12 @@ def property_ranges(name: str, value: str | None) -> Ranges | None:
     (48, 57)
     """
     if value is None and name in ("Any", "ASCII", "Assigned"):
-        return ALL if name == "Any" else ((0, 0x7F),) if name == "ASCII" else negate(_categories()["Cn"])
+        return ALL if name == "Any" else ((0, 0x7F),) if name == "ASCII" else negate(_category("Cn"))
     if value is None or name in ("General_Category", "gc"):
         key = name if value is None else value
         key = _LONG_CATEGORIES.get(key, key)
         if key in _categories():
-            return _categories()[key]
+            return _category(key)
         if value is not None:
             return () if key == "Cs" else None
     if value is not None and name not in ("Script", "sc", "Script_Extensions", "scx"):
