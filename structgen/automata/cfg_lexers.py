@@ -28,9 +28,8 @@ from .cfg_program import (MAX_CELLS, MAX_RULE, MAX_SYMBOLS, Program, _at, _bits,
 from .indents import Blocks, newline_lexeme
 from .lalr import lalr_tables
 from .cfg_plans import plans
-from .cfg_search import kernels_of
 from .looking import Watcher, watch_plain
-from .lr import general_tables
+from .lr import general_tables, kernels_of
 from .races import Races
 from .terminals import automaton_of
 

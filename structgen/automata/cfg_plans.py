@@ -25,7 +25,7 @@ import numpy as np
 
 from .lr import Tables, _bits
 
-__all__ = ["plans"]
+__all__ = ["planned_after", "plans"]
 
 #: Rounds in which plans that don't work are replaced by others.
 MAX_ROUNDS = 8
@@ -47,6 +47,14 @@ def plans(lr: Tables, readable: np.ndarray, kernels: "list[list[tuple[int, int]]
     return _Plans(lr, readable, kernels).prove() if not (lr.actions < 0).any() else None
 
 
+def planned_after(lr: Tables, kernels: "list[list[tuple[int, int]]]") -> Optional[list[int]]:
+    """Terminal -> terminals (bit `nt`: the end) that plans read right behind it; last, what they begin with.
+
+    For tables that keep all actions: there a plan needs no trying.
+    """
+    return _Plans(lr, np.ones((lr.ns, lr.nt), bool), kernels).pairs()
+
+
 class _Plans:
     def __init__(self, lr: Tables, readable: np.ndarray, kernels: "list[list[tuple[int, int]]]"):
         self.lr, self.kernels = lr, kernels
@@ -56,14 +64,18 @@ class _Plans:
         #: states on top between lexemes: the first one, and those that a terminal leads to
         self.between = {0}
         self.before: list[list[int]] = [[] for _ in range(lr.ns + 1)]
+        #: (terminal, state it leads to)
+        self.shifts: set[tuple[int, int]] = set()
         for s in range(lr.ns):
             for t in self.goto[s]:
                 if t >= 0:
                     self.before[t].append(s)
-            for action in self.actions[s][:self.nt]:
-                if action & 1:
-                    self.between.add(action >> 1)
-                    self.before[action >> 1].append(s)
+            for x, action in enumerate(self.actions[s][:self.nt]):
+                t = lr.shifted(s, x) if action < 0 else action >> 1 if action & 1 else -1
+                if t >= 0:
+                    self.between.add(t)
+                    self.before[t].append(s)
+                    self.shifts.add((x, t))
         self._back: dict[tuple[int, int], frozenset[int]] = {}
         self._texts()
 
@@ -172,19 +184,45 @@ class _Plans:
                     return None
         return None
 
+    def pairs(self) -> Optional[list[int]]:
+        """See `planned_after`."""
+        options = self._ranked()
+        if options is None:
+            return None
+        plan = {s: items[0] for s, items in enumerate(options) if items}
+        coming = self._coming(plan)
+        after = [0] * (self.nt + 1)
+        for x, t in self.shifts:
+            after[x] |= coming[t]
+        for s in self.between:
+            after[self.nt] |= coming[s]
+        for s, (r, dot) in plan.items():
+            text = [t for x in self.lr.rules[r][1][dot:] for t in self.text[x]]
+            for x, y in zip(text, text[1:]):
+                after[x] |= 1 << y
+            if text:
+                after[text[-1]] |= self._ahead(s, r, dot, coming)
+        return after
+
+    def _ahead(self, s: int, r: int, dot: int, coming: list[int]) -> int:
+        """What may come behind the plan of a state."""
+        if r == 0:
+            return 1 << self.nt
+        out, lhs = 0, self.lr.rules[r][0]
+        for p in self.back(s, dot):
+            if self.goto[p][lhs] >= 0:
+                out |= coming[self.goto[p][lhs]]
+        return out
+
     def _works(self, s: int, r: int, dot: int, coming: list[int]) -> bool:
         """Do the tables follow the plan of a state, whatever comes behind it?"""
-        lhs, rhs = self.lr.rules[r]
-        text = [t for x in rhs[dot:] for t in self.text[x]]
-        ahead = 1 << self.nt if r == 0 else 0
-        for p in self.back(s, dot) if r else ():
-            if self.goto[p][lhs] >= 0:
-                ahead |= coming[self.goto[p][lhs]]
+        text = [t for x in self.lr.rules[r][1][dot:] for t in self.text[x]]
         stack = [s]
         for x in text:
             if not self._read(stack, x) or not self._run(stack, x):
                 return False
-        return all(self._read(stack, x) and self._ends(list(stack), x, r, dot) for x in _bits(ahead))
+        ahead = _bits(self._ahead(s, r, dot, coming))
+        return all(self._read(stack, x) and self._ends(list(stack), x, r, dot) for x in ahead)
 
     def _read(self, stack: list[int], x: int) -> bool:
         """Note that a plan reads `x` now; may the lexer find it?"""

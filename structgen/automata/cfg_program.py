@@ -25,8 +25,9 @@ import numpy as np
 from ..errors import GrammarError, LimitError
 from ..grammar.cfg import CfgGrammar, normalise
 from .cfg_layout import GROUPS
+from .cfg_plans import planned_after
 from .looking import History, Watcher, looks_around, watch, watch_plain
-from .lr import Tables, general_tables
+from .lr import Tables, general_tables, kernels_of
 from .races import Races
 from .terminals import Automaton, automaton_of
 
@@ -245,8 +246,16 @@ class Program:
     # ------------------------------------------------------------- liveness
     def _is_safe(self) -> bool:
         """Can every thread without shadows be completed?"""
+        if self._told_apart_after(self.lr.after + [(1 << self.nt + 1) - 1]):
+            return True
+        # some terminals swallow others: does a way to go on that avoids those suffice?
+        after = planned_after(self.lr, kernels_of(self.lr))
+        return after is not None and self._told_apart_after(after)
+
+    def _told_apart_after(self, after: list[int]) -> bool:
+        """Is an end seen by the first byte of each terminal `after` it?  (The last entry is for ignored ones.)"""
         nt, nx = self.nt, self.nx
-        after = self.lr.after + [(1 << nt + 1) - 1] * (nx - nt)
+        after = after[:nt] + after[nt:] * (nx - nt)
         ignored = list(range(nt, nx))
         known: dict[tuple[int, int], bool] = {}
         used = {s - self.lr.nn for _, rhs in self.lr.rules for s in rhs}

@@ -18,11 +18,11 @@ import numpy as np
 from ..errors import LimitError
 from . import cfg_kernels as ck
 from . import cfg_layout as cl
+from .lr import kernels_of
 
 if TYPE_CHECKING:
     from .cfg_arena import CfgArena
     from .cfg_program import Program
-    from .lr import Tables
 
 __all__ = ["Costs", "completable", "shortest", "special_mark", "split_specials"]
 
@@ -125,46 +125,6 @@ class Costs:
                     found.append((text, dot - 1, -1 if r == 0 else lhs))
             self._edges[state] = found
         return found
-
-
-def kernels_of(lr: "Tables") -> list[list[tuple[int, int]]]:
-    """The kernel items of each LR state, rebuilt from the tables: (rule, dot)."""
-    out: list[set[tuple[int, int]]] = [set() for _ in range(lr.ns)]
-    if not lr.rules:
-        return [[] for _ in out]
-    by_lhs: dict[int, list[int]] = {}
-    for r, (lhs, _) in enumerate(lr.rules):
-        by_lhs.setdefault(lhs, []).append(r)
-    out[0].add((0, 0))
-    todo = [0]
-    seen = {0}
-    while todo:
-        s = todo.pop()
-        items = set(out[s])
-        stack = list(items)
-        done: set[int] = set()
-        while stack:
-            r, dot = stack.pop()
-            rhs = lr.rules[r][1]
-            if dot < len(rhs) and rhs[dot] < lr.nn and rhs[dot] not in done:
-                done.add(rhs[dot])
-                for x in by_lhs.get(rhs[dot], ()):
-                    if (x, 0) not in items:
-                        items.add((x, 0))
-                        stack.append((x, 0))
-        for r, dot in items:
-            rhs = lr.rules[r][1]
-            if dot == len(rhs):
-                continue
-            x = rhs[dot]
-            t = int(lr.goto[s, x]) if x < lr.nn else lr.shifted(s, x - lr.nn)
-            if t < 0:
-                continue
-            out[t].add((r, dot + 1))
-            if t not in seen:
-                seen.add(t)
-                todo.append(t)
-    return [sorted(items) for items in out]
 
 
 class Search:

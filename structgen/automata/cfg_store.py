@@ -24,7 +24,7 @@ from .lr import Tables
 
 __all__ = ["restored_program", "stored_program"]
 
-_MAKERS = ("cfg_layout", "cfg_lexers", "cfg_program", "cfg_store", "lalr", "looking", "lr", "nfa", "races", "terminals",
+_MAKERS = ("cfg_layout", "cfg_lexers", "cfg_plans", "cfg_program", "cfg_store", "lalr", "looking", "lr", "nfa", "races", "terminals",
            "utf8", "lookaround")
 #: Bytes that the tables of one grammar may take.
 MAX_BYTES = 1 << 28

@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import LimitError
 from ..grammar.cfg import CfgGrammar, nullable
 
-__all__ = ["Tables", "general_tables", "MAX_STATES"]
+__all__ = ["Tables", "general_tables", "kernels_of", "MAX_STATES"]
 
 #: Most states of an LR automaton, and most cells of its tables.
 MAX_STATES, MAX_CELLS = 60_000, 64_000_000
@@ -275,6 +275,46 @@ def terminals_after(nn: int, nt: int, rules: Rules, first: list[int], start: int
     for t in _bits(last[start]):
         after[t] |= follow[start] & 1 << nt
     return after
+
+
+def kernels_of(lr: Tables) -> list[list[tuple[int, int]]]:
+    """The kernel items of each LR state, rebuilt from the tables: (rule, dot)."""
+    out: list[set[tuple[int, int]]] = [set() for _ in range(lr.ns)]
+    if not lr.rules:
+        return [[] for _ in out]
+    by_lhs: dict[int, list[int]] = {}
+    for r, (lhs, _) in enumerate(lr.rules):
+        by_lhs.setdefault(lhs, []).append(r)
+    out[0].add((0, 0))
+    todo = [0]
+    seen = {0}
+    while todo:
+        s = todo.pop()
+        items = set(out[s])
+        stack = list(items)
+        done: set[int] = set()
+        while stack:
+            r, dot = stack.pop()
+            rhs = lr.rules[r][1]
+            if dot < len(rhs) and rhs[dot] < lr.nn and rhs[dot] not in done:
+                done.add(rhs[dot])
+                for x in by_lhs.get(rhs[dot], ()):
+                    if (x, 0) not in items:
+                        items.add((x, 0))
+                        stack.append((x, 0))
+        for r, dot in items:
+            rhs = lr.rules[r][1]
+            if dot == len(rhs):
+                continue
+            x = rhs[dot]
+            t = int(lr.goto[s, x]) if x < lr.nn else lr.shifted(s, x - lr.nn)
+            if t < 0:
+                continue
+            out[t].add((r, dot + 1))
+            if t not in seen:
+                seen.add(t)
+                todo.append(t)
+    return [sorted(items) for items in out]
 
 
 def _cells(ns: int, nt: int, nn: int) -> None:
