@@ -155,30 +155,16 @@ class CfgMatcher(Matcher):
         flags.view(np.uint8)[:] = allowed
         return int(allowed.sum())
 
-    def _move(self) -> None:
-        nodes, node = [], self._node
-        while node is not None:
-            nodes.append(node)
-            node = node[2]
-        self._use(self.compiled.renew(self._arena))
-        new: Node | None = None
-        for _, piece, _, size, used, ended in reversed(nodes):
-            if new is None:
-                new = (self._arena.start, None, None, 0, 0, False)
-                continue
-            state = new[0]
-            if not ended:
-                if isinstance(piece, bytes):
-                    state = self._advance(new, piece)[0] if piece else state
-                else:
-                    self._arena.may_exceed = True
-                    with self._arena.lock:
-                        state = self._arena.op(ck.O_TOKEN, state, piece)
-                    self._arena.may_exceed = False
-            new = (state, piece, new, size, used, ended)
-        self._node = new
-        if self._closing is not None:
-            self._closing = self.compiled.closing(self._arena)
+    def _replayed(self, node: Node, piece: "int | bytes") -> int:
+        if isinstance(piece, bytes):
+            return self._advance(node, piece)[0] if piece else node[0]
+        arena = self._arena
+        with arena.lock:
+            arena.may_exceed = True
+            try:
+                return arena.op(ck.O_TOKEN, node[0], piece)
+            finally:
+                arena.may_exceed = False
 
     def shortest_completion(self) -> bytes:
         """A shortest text that completes the one accepted; of those, the least in byte order."""

@@ -298,11 +298,14 @@ class Matcher:
             if new is None:
                 new = (self._arena.start, None, None, 0, 0, False)
                 continue
-            state = new[0] if ended else self._advance(new, self._bytes_of(piece))[0]
-            new = (state, piece, new, size, used, ended)
+            new = (new[0] if ended else self._replayed(new, piece), piece, new, size, used, ended)
         self._node = new
         if self._closing is not None:
             self._closing = self.compiled.closing(self._arena)
+
+    def _replayed(self, node: Node, piece: "int | bytes") -> int:
+        """The state after a token or text that was accepted before, from `node`."""
+        return self._advance(node, self._bytes_of(piece))[0]
 
     # ------------------------------------------------------------------ moving
     def accept(self, token: int) -> None:
