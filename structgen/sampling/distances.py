@@ -101,8 +101,12 @@ class Moments:
 
     def log_z(self, extremes: Sequence[float]) -> Interval:
         """log Z with a normal interval; `extremes`: log w such as might have been found."""
-        error = 1.96 * _spread(self.rows[:, 1], [math.exp(x - self.shift) for x in extremes], self.scale)
+        error = 1.96 * self.w * self._weight_error(extremes) if self.w > 0 else 0.0
         return Interval(self.log(self.w), self.log(self.w - error), self.log(self.w + error))
+
+    def _weight_error(self, extremes: Sequence[float]) -> float:
+        """Relative standard error of the mean weight."""
+        return _spread(self.rows[:, 1], [_exp(x - self.shift) for x in extremes], self.scale) / self.w
 
     def from_mask(self, log_z: Optional[float], log_error: float, extremes: Sequence[float]) -> Distance:
         """KL(mask || target); `log_z` is given where it is known better than from here, `extremes` are S of texts."""
@@ -114,13 +118,15 @@ class Moments:
         def share(rest: Any, w: Any, failed: Any) -> Any:
             return (w / self.w if log_z is None else 0.0) - (rest + (finished - 1) * failed) / done
 
-        far = [share(s, math.exp(s - self.shift), 0.0) for s in extremes] + [share(0.0, 0.0, 1.0)] * (self.dead > 0)
+        far = [share(s, _exp(s - self.shift), 0.0) for s in extremes] + [share(0.0, 0.0, 1.0)] * (self.dead > 0)
         error = _spread(share(self.rows[:, 0], self.rows[:, 1], self.rows[:, 3]), far, self.scale)
+        if log_z is None and (off := self._weight_error(extremes)) > 1:         # too far for a linear error
+            error = math.hypot(_spread(self.rows[:, 0], extremes, self.scale) / done, math.log1p(off))
         value = self.log(self.w) if log_z is None else log_z
         return Distance(value - finished - math.log(done), math.hypot(error, log_error), k)
 
-    def to_mask(self, extremes: Sequence[tuple[float, float]]) -> Distance:
-        """KL(target || mask); `extremes` are pairs of S and w such as might have been found."""
+    def to_mask(self, extremes: Sequence[float]) -> Distance:
+        """KL(target || mask); `extremes` are S of texts."""
         if self.w <= 0:
             return UNKNOWN
         mean = self.sw / self.w
@@ -128,7 +134,10 @@ class Moments:
         def share(w: Any, sw: Any) -> Any:
             return (sw - w * (mean + 1)) / self.w
 
-        error = _spread(share(self.rows[:, 1], self.rows[:, 2]), [share(w, s * w) for s, w in extremes], self.scale)
+        error = _spread(share(self.rows[:, 1], self.rows[:, 2]), [share(w, s * w) for s, w in (
+            (s, _exp(s - self.shift)) for s in extremes)], self.scale)
+        if (off := self._weight_error(extremes)) > 1:
+            error = math.hypot(max(abs(s - mean) for s in extremes), math.log1p(off))
         return Distance(mean - self.log(self.w), error, len(self.rows))
 
 
@@ -192,7 +201,7 @@ class Walks:
                 v = int(o.parent[v])
             w = math.exp(s - shift)
             rows[i] = s - (0.0 if dead else float(o.kept[v])), w, s * w, 0.0
-        small = math.exp(-shift)
+        small = _exp(-shift)
         known = np.array([(k.mask_log + (0.0 if dead else k.mask_open), k.mass * small, k.mass_log * small, k.mask_dead)
                           for k in (*self.starts, now)])
         return Moments.blend(known, self.left, rows, shift)
@@ -224,6 +233,11 @@ class Walks:
         return out
 
 
+def _exp(x: float) -> float:
+    """exp that does not overflow: beyond, errors are infinite for all purposes."""
+    return math.exp(min(x, 700.0))
+
+
 def _spread(values: np.ndarray, extremes: Sequence[float], scale: float) -> float:
     """Standard error of `scale` times the mean of `values` and one more, which nobody saw, as far off as `extremes`."""
     k = len(values)
@@ -234,11 +248,15 @@ def _spread(values: np.ndarray, extremes: Sequence[float], scale: float) -> floa
     return scale * math.hypot(float(values.std(ddof=1)) * math.sqrt(k), off) / (k + 1)
 
 
-def log_z_from_weights(weights: Sequence[float], upper: float) -> Interval:
-    """log Z as the log of the mean weight, with a normal interval; no weight is greater than `upper`."""
-    w = np.asarray(weights, dtype=np.float64)
-    value, error = float(w.mean()), 1.96 * _spread(w / upper, [0.0, 1.0], upper)
-    low, mean, high = (math.log(x) if x > 0 else -math.inf for x in (value - error, value, value + error))
+def log_z_from_weights(log_w: Sequence[float]) -> Interval:
+    """log Z as the log of the mean weight, with a normal interval."""
+    logs = np.asarray(log_w, dtype=np.float64)
+    shift = float(logs.max())
+    if shift == -math.inf:
+        return Interval(-math.inf, -math.inf, math.inf)
+    w = np.exp(logs - shift)
+    value, error = float(w.mean()), 1.96 * _spread(w, [0.0, 1.0], 1.0)
+    low, mean, high = (shift + math.log(x) if x > 0 else -math.inf for x in (value - error, value, value + error))
     return Interval(mean, low, high)
 
 

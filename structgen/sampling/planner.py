@@ -60,7 +60,7 @@ def plan(oracle: PrefixOracle, seed: int, *, batch: int = 16, meter: Optional[Me
         return Plan("exact", "no masked text was finished within the horizon", math.inf, math.inf, done)
     share = ess(log_w) / len(done)
     log_z = max(log_mean_exp(log_w), math.log(oracle.known) if oracle.known > 0 else -math.inf)
-    attempts = max(1.0, oracle.upper / math.exp(log_z))
+    attempts = math.exp(min(max(0.0, math.log(oracle.upper) - log_z), 700.0))
     half = len(new_nodes) // 2
     visits = np.diff([0, *np.cumsum([v for _, v in new_nodes])])[half:].sum()
     fresh = new_nodes[-1][0] - (new_nodes[half - 1][0] if half else 0)

@@ -179,11 +179,11 @@ class Request:
                                 [1.0 if self.method == "rejection" else a.start.upper for a in self.attempts],
                                 [a.success and a.new for a in self.attempts], (now.mass, now.upper))
             return Interval(_log(z.value), _log(z.low), _log(z.high))
-        if self.method in WEIGHTED and self.attempts:
-            z = log_z_from_weights([a.start.upper * math.exp(a.log_r) if a.success else 0.0 for a in self.attempts],
-                                   max(a.start.upper for a in self.attempts))
-        elif (moments := self.walks.moments()) is not None:
+        if (moments := self.walks.moments()) is not None:
             z = moments.log_z(self.walks.span())
+        elif self.method in WEIGHTED and self.attempts:
+            z = log_z_from_weights([math.log(a.start.upper) + a.log_r if a.success else -math.inf
+                                    for a in self.attempts])
         else:
             return None
         low, high = _log(now.mass), _log(now.upper)
@@ -195,14 +195,14 @@ class Request:
         value = -math.inf if log_z is None else log_z.value
         if whole := complete(now) and now.mass > 0:
             value, log_error = math.log(now.mass), 0.0
-        trusted = value > -math.inf and (whole or self.method in (*INDEPENDENT, *WEIGHTED))
+        trusted = value > -math.inf and (whole or self.method in INDEPENDENT)
         from_mask = to_mask = UNKNOWN
         if moments is not None:
             from_mask = moments.from_mask(value if trusted else None, log_error if trusted else 0.0, span)
-        if trusted and (whole or self.method in INDEPENDENT or moments is None):
+        if trusted or self.method in WEIGHTED and moments is None and value > -math.inf:
             to_mask = to_mask_from_texts(self.oracle, self.attempts, value, log_error, self.method in WEIGHTED)
         elif moments is not None:
-            to_mask = moments.to_mask([(s, math.exp(s - moments.shift)) for s in span])
+            to_mask = moments.to_mask(span)
         elif self.method == "smc" and not self.scored and self.taken and value > -math.inf:
             to_mask = to_mask_from_weights([t[2] for t in self.taken], value, log_error, [t[3] for t in self.taken])
         return from_mask, to_mask, 0.0 if moments is None else moments.dead

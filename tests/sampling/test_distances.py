@@ -132,7 +132,7 @@ def test_walks_end_when_everything_is_known():
     moments = walks.moments()
     truth = exact(model, vocabulary, TEXTS, 10)
     assert math.isclose(moments.from_mask(None, 0.0, walks.span()).value, truth[0], abs_tol=1e-5)
-    assert math.isclose(moments.to_mask([(0.0, 0.0)]).value, truth[1], abs_tol=1e-5)
+    assert math.isclose(moments.to_mask(walks.span()).value, truth[1], abs_tol=1e-5)
     # what masking does at each node adds up to the distance
     with np.errstate(divide="ignore"):
         losses = np.log(o.mass[:o.size])
@@ -152,3 +152,14 @@ def test_masking_within_a_horizon_under_a_finite_context():
         forward, backward, fails = exact(model, vocabulary, sorted({w for w in words if w}), horizon)
         assert math.isclose(product.kl_target_mask, backward, abs_tol=1e-6)
         assert fails > 1e-3 and math.isclose(product.kl_mask_target, forward, abs_tol=1e-5)
+
+
+@pytest.mark.parametrize("sampling", ["mask", "weighted", "aligned", "smc", "mcmc", "asap"])
+def test_long_unlikely_texts_do_not_overflow(sampling):
+    vocabulary = letters([])
+    model = HashModel(vocabulary.size, 1, 1.0)
+    r = sample(model, None, sg.compile(sg.Regex("[ab]{200}"), vocabulary), n=3, seed=0, max_tokens=300,
+               sampling=sampling, diagnose=8, steps=2)
+    assert len(r) >= 3 and r.log_z < -900 and "nats" in r.report()
+    for found in (r.kl_mask_target, r.kl_target_mask):
+        assert math.isfinite(found.value) and found.stderr < 500
