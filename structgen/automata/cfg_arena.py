@@ -156,8 +156,9 @@ class CfgArena:
         most = getattr(p, "prepared", MAX_PREPARED)
         for x in range(p.nx if most == MAX_PREPARED else 0):
             start = int(p.start[x])
-            if start < 0:
-                continue
+            match = p.grammar.terminals[x].match if x < p.nt else None
+            if start < 0 or match is not None and match.literal is not None:
+                continue                      # (the inside of a keyword is left out)
             states = p.states_of(start)
             # white space may stand everywhere; comments are rare, only what they share is made
             below = entered[x] if x < p.nt else everywhere if len(states) <= 3 else everywhere[:1]

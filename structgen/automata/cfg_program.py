@@ -57,6 +57,9 @@ class Program:
 
     blocks: Any = None
 
+    #: states of the automaton that starts at a state, where that is known
+    _sizes: dict[int, int] = {}
+
     def __init__(self, grammar: CfgGrammar, inner: "Optional[dict[int, Any]]" = None):
         self.source = grammar
         inner = inner or {}
@@ -148,6 +151,7 @@ class Program:
                 at += a.n
             base.append(place[key])
         self.nq = at
+        self._sizes = {place[id(a), munch]: a.n for a, munch in parts}
         if parts:
             weights = np.random.default_rng(7).integers(1, 2**61, at, dtype=_I64)
             sums = np.zeros(256, _I64)
@@ -342,6 +346,9 @@ class Program:
         return known
 
     def _fits_new(self, q: int, classes: "int | tuple[int, ...]") -> bool:
+        size = self._sizes.get(q, 0)
+        if size and self.nh == 1 and not self.shadow[q:q + size].any():
+            return True                       # an end is an end, and every state leads to one
         states, into, open_ = self._shape(q)
         masks = classes if isinstance(classes, tuple) else (classes,) * self.nh
         good = {s for s in states if self.end[s] == 1 and not self.shadow[s]
