@@ -206,6 +206,16 @@ def test_errors_come_before_the_model():
     # "yes" needs three of the four slots before the end token: four masked slots fit, EOS in slot 1 does not
     with pytest.raises(MatcherError, match="slot 1 holds token 256"):
         run(never, [CanvasRequest([1], choice, 4, [-1, EOS, -1, -1])])
+    # the same by the track of grammars and recursive schemas
+    grammar = sg.compile(sg.Lark('start: "(" start ")" | "xyz"'), VOCABULARY)
+    tree = sg.compile(sg.JsonSchema({"type": "array", "items": {"$ref": "#"}}, extra="closed", whitespace="compact"),
+                      VOCABULARY)
+    for compiled, short, wrong in ((grammar, 2, b"("), (tree, 1, b"]")):
+        with pytest.raises(BudgetError) as caught:
+            run(never, [CanvasRequest([1], compiled, short)])
+        assert (caught.value.needed, caught.value.given) == (short + 1, short)
+        with pytest.raises(MatcherError, match=r"slot [13] holds token"):
+            run(never, [CanvasRequest([1], compiled, 4, [-1, *wrong, -1, *wrong])])
     for bad in ({"steps": 0}, {"block_length": 1.5}, {"commit": "best"}, {"threshold": 0}, {"temperature": -1},
                 {"guidance_scale": -1}, {"confidence": "none"}, {"commit": "threshold", "steps": 3},
                 {"do_sample": True, "temperature": 0}):

@@ -101,19 +101,14 @@ RBRACE: "}"
 
 @pytest.mark.parametrize("constraint, parts, text", [
     (sg.Seq("<t>", sg.JsonSchema(OK), "</t>"), ("<t>", HOLE, "false", HOLE), '<t>{"ok":false}</t>'),
-    (sg.Seq("(", sg.Lark('start: "(" start ")" | "x"'), ")"), (HOLE, "(("), None),
     (sg.Seq("(", sg.Lark('start: "(" start ")" | "x"'), ")"), (HOLE, "((", HOLE), "((x))"),
     (sg.Lark(INDENTED, parser="lalr", postlex="python"), ("a:", HOLE, "b", HOLE), "a:\n b\n"),
     (sg.JsonSchema({"type": "array", "items": {"enum": [1, 2, 12]}, "uniqueItems": True}), ("[1,", HOLE, "1", HOLE),
      "[1,12]"),
     (sg.JsonSchema({"type": "object", "additionalProperties": {"type": "null"}}), ('{"a":', HOLE, '"b"', HOLE),
-     '{"a":null,"b":null}')], ids=range(6))
+     '{"a":null,"b":null}')], ids=range(5))
 def test_every_engine_is_searched(constraint, parts, text):
-    if text is None:
-        with pytest.raises((MatcherError, LimitError)):
-            sg.infill(*parts, schema_or_grammar=constraint)
-    else:
-        assert sg.infill(*parts, schema_or_grammar=constraint, return_result=True).text == text
+    assert sg.infill(*parts, schema_or_grammar=constraint, return_result=True).text == text
 
 
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
