@@ -24,8 +24,8 @@ from .lr import Tables
 
 __all__ = ["restored_program", "stored_program"]
 
-_MAKERS = ("cfg_layout", "cfg_lexers", "cfg_plans", "cfg_program", "cfg_store", "lalr", "looking", "lr", "nfa", "races", "terminals",
-           "utf8", "lookaround")
+_MAKERS = ("cfg_layout", "cfg_lexers", "cfg_plans", "cfg_program", "cfg_store", "lalr", "looking", "lr", "nfa", "races",
+           "terminals", "utf8", "lookaround")
 #: Bytes that the tables of one grammar may take.
 MAX_BYTES = 1 << 28
 _DTYPES = {"classes": "u1", "reps": "i8", "trans": "i4", "dtrans": "i4", "cut": "i4", "end": "u1", "shadow": "i4",

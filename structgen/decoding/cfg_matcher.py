@@ -18,7 +18,9 @@ from ..automata.cfg_kernels import cfg_begin, cfg_fill
 from ..automata.cfg_search import shortest, split_specials
 from ..errors import LimitError, MatcherError, VocabularyError
 from ..tokens.trie import greedy_tokens
-from .matcher import Matcher, Node, _address_of, _destination, _integer
+from .arguments import address_of, destination, integer
+from .matcher import Matcher
+from .text_before import Node
 
 if TYPE_CHECKING:
     from ..automata.cfg_arena import CfgArena
@@ -36,11 +38,11 @@ class CfgMatcher(Matcher):
     def fill_bitmask(self, bitmask: Any, row: int = 0) -> None:
         """Write the mask of the next token into ``bitmask[row]``; see `Matcher.fill_bitmask`."""
         if bitmask is not self._out:
-            self._out_at = _destination(bitmask, (self.vocabulary.size + 31) // 32)
+            self._out_at = destination(bitmask, (self.vocabulary.size + 31) // 32)
             self._out = bitmask
         base, stride, words, rows = self._out_at
         if type(row) is not int:
-            row = _integer(row, "a row")
+            row = integer(row, "a row")
         if not 0 <= row < rows:
             raise MatcherError(f"row {row} is outside the bitmask's {rows} rows")
         node = self._node
@@ -85,13 +87,13 @@ class CfgMatcher(Matcher):
             with arena.lock:
                 arena.may_exceed = True
                 try:
-                    r = arena.op(ck.O_ADVANCE, node[0], _address_of(data), len(data))
+                    r = arena.op(ck.O_ADVANCE, node[0], address_of(data), len(data))
                     if r != cl.DEAD:
                         return r, 0
                     # which byte it is takes a look at each, as what dies may be noticed late
                     state = node[0]
                     for i in range(len(data)):
-                        state = arena.op(ck.O_ADVANCE, state, _address_of(data) + i, 1)
+                        state = arena.op(ck.O_ADVANCE, state, address_of(data) + i, 1)
                         if state == cl.DEAD:
                             return r, i
                     raise AssertionError("a text dies as a whole and lives byte by byte")
@@ -105,7 +107,7 @@ class CfgMatcher(Matcher):
         """`accept` that returns False instead of raising when the token cannot follow."""
         node = self._node
         if type(token) is not int:
-            token = _integer(token, "a token id")
+            token = integer(token, "a token id")
         kind = self._kind(token)
         if node[5]:
             return False

@@ -14,28 +14,25 @@ straight to a compiled function that holds the GIL and takes no lock (see
 from __future__ import annotations
 
 import ctypes
-import operator
-from typing import TYPE_CHECKING, Any, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
 from ..automata.arena import Arena, ArenaFull
 from ..automata.array_positions import MIXED
 from ..automata.stack_layout import DEAD, LOW, NEED_A
-from ..grammar.arrays import parse_item
 from ..errors import BudgetError, LimitError, MatcherError
 from ..tokens import mask_kernels as mk
 from ..tokens.mask_kernels import fill
+from .arguments import address_of, destination, end_mask, integer
 from .closing import Closing
 from .item_tokens import item_tokens
+from .text_before import Node, TextBefore
 
 if TYPE_CHECKING:
     from .compiled import Compiled
 
 __all__ = ["Matcher", "fill_batch"]
-
-#: A node of the history: (state, piece, node before, bytes so far, tokens so far, ended).
-Node = tuple[int, Any, Optional[tuple], int, int, bool]
 
 _EVERY_BYTE = np.arange(256, dtype=np.uint8)
 
@@ -126,13 +123,13 @@ class Matcher:
                 return
         elif bitmask is not self._out:
             width = (self.vocabulary.size + 31) // 32
-            self._out_at = at = _destination(bitmask, width)
+            self._out_at = at = destination(bitmask, width)
             self._out = bitmask
             plain = self._simple and at[2] == width and at[3] > 0
             self._plain_out, self._plain_at = bitmask if plain else _NONE, at[0]
         base, stride, words, rows = self._out_at
         if type(row) is not int:
-            row = _integer(row, "a row")
+            row = integer(row, "a row")
         if not 0 <= row < rows:
             raise MatcherError(f"row {row} is outside the bitmask's {rows} rows")
         if node[5] or not self._simple:
@@ -149,7 +146,7 @@ class Matcher:
     def _fill(self, address: int, words: int) -> None:
         """The same at an address, for every kind of matcher."""
         if self._node[5]:
-            _end_mask(address, words, self.vocabulary.eos_ids)
+            end_mask(address, words, self.vocabulary.eos_ids)
             return
         self._run(fill, address, words)
         if self.compiled.repeating:
@@ -236,7 +233,7 @@ class Matcher:
         arena = self._arena
         with arena.lock:
             arena.begin_text()
-            r = mk.advance_bytes(arena.address, node[0], _address_of(data), len(data))
+            r = mk.advance_bytes(arena.address, node[0], address_of(data), len(data))
         return r >= 0 or r != DEAD and self._advance(node, data)[0] >= 0
 
     def _run(self, kernel, *args: int) -> int:
@@ -264,8 +261,8 @@ class Matcher:
         arena = self._arena
         try:
             with arena.lock:
-                arena.text_before = before = _KeyText(node, data, self)
-                state, address, done, size = node[0], _address_of(data), 0, _PIECE
+                arena.text_before = before = TextBefore(node, data, self._bytes_of)
+                state, address, done, size = node[0], address_of(data), 0, _PIECE
                 arena.begin_text()
                 while done < len(data):
                     n = min(size, len(data) - done)
@@ -338,7 +335,7 @@ class Matcher:
         """What the kernel leaves to Python: other integers, special tokens, tables that must grow."""
         node = self._node
         if type(token) is not int:
-            token = _integer(token, "a token id")       # kernels are compiled for one type
+            token = integer(token, "a token id")       # kernels are compiled for one type
         kind = self._kind(token)
         if kind != 0:
             return kind == 2 and self._accept_end(token)
@@ -430,7 +427,7 @@ class Matcher:
     def rollback(self, n: int = 1) -> None:
         """Undo the last `n` successful accept, try_accept and accept_bytes calls."""
         node: Node | None = self._node
-        n = _integer(n, "a number of steps")
+        n = integer(n, "a number of steps")
         if n < 0:
             raise MatcherError(f"cannot roll back {n} steps")
         for i in range(n):
@@ -598,7 +595,7 @@ class Matcher:
         # a matcher a token, as a fill may move the one that asks to another arena
         after: list[Matcher | None] = []
         for i, (token, parent) in enumerate(zip(tokens, parents)):
-            parent = _integer(parent, "a parent")
+            parent = integer(parent, "a parent")
             if not -1 <= parent < i:
                 raise MatcherError(f"parent {parent} of draft token {i} does not stand before it")
             before = self if parent < 0 else after[parent]
@@ -610,7 +607,7 @@ class Matcher:
             if probe is not None:
                 probe._fill(base + (i + 1) * stride, words)
             else:
-                _end_mask(base + (i + 1) * stride, words, ())
+                end_mask(base + (i + 1) * stride, words, ())
         return ok
 
     # ------------------------------------------------------------------ helpers
@@ -637,131 +634,8 @@ class Matcher:
                             expected=self.expected())
 
 
-class _KeyText:
-    """Finds the undeclared key, or the item, that ends at an offset of the piece of text being accepted."""
-
-    def __init__(self, node: Node, data: bytes, matcher: Matcher):
-        self.node, self.data, self.matcher = node, data, matcher
-        #: where that piece begins in `data`
-        self.base = 0
-        self._items: dict[int, Any] = {}
-
-    def __call__(self, at: int) -> str:
-        import json
-        text = self.data[:self.base + at]
-        node: Node | None = self.node
-        while True:
-            start = _key_start(text)
-            if start > 0 or node[2] is None:
-                return json.loads(text[start:])
-            text = self.matcher._bytes_of(node[1]) + text
-            node = node[2]
-
-    def item(self, at: int) -> Any:
-        """The value of the array item that ends before the comma at offset ``at - 1``."""
-        at += self.base
-        if at not in self._items:               # each thread asks
-            self._items[at] = self._item(at)
-        return self._items[at]
-
-    def _item(self, at: int) -> Any:
-        pieces, node, want = [self.data[:at - 1]], self.node, 64
-        size = len(pieces[0])
-        while True:
-            while node[2] is not None and size < want:
-                pieces.append(self.matcher._bytes_of(node[1]))
-                size += len(pieces[-1])
-                node = node[2]
-            text = b"".join(reversed(pieces))
-            pieces = [text]
-            start = _item_start(text)
-            if start >= 0 or node[2] is None:
-                return parse_item(text[max(start, 0):])
-            want = 2 * size
-
-
-def _item_start(text: bytes) -> int:
-    """Offset of the array item that `text` ends in; -1 if it begins before `text`."""
-    i, depth = len(text) - 1, 0
-    while i >= 0:
-        b = text[i]
-        if b == 0x22:
-            i = _key_start(text[:i + 1])
-            if i <= 0:
-                return -1           # at 0 a backslash may stand before it
-        elif b in b"]}":
-            depth += 1
-        elif b in b"[{,":
-            if depth == 0:
-                return i + 1
-            depth -= b != 0x2C
-        i -= 1
-    return -1
-
-
-def _key_start(text: bytes) -> int:
-    """Offset of the quote that opens the string ending at the end of `text`, or -1.
-
-    A quote inside a string has a backslash before it, one that opens a string
-    never has; at offset 0 what stands before is not known.
-    """
-    i = len(text) - 1
-    while True:
-        i = text.rfind(b'"', 0, i)
-        if i <= 0 or text[i - 1] != 0x5C:
-            return i
-
-
-def _integer(value: Any, what: str) -> int:
-    """`value` as an int; numpy's and torch's integers count, booleans do not."""
-    try:
-        if not isinstance(value, (bool, np.bool_)):
-            return operator.index(value)
-    except TypeError:
-        pass
-    raise MatcherError(f"{what} is an integer, not {type(value).__name__}")
-
-
 def _show(b: int) -> str:
     return repr(chr(b)) if 0x20 <= b < 0x7F else f"byte {b:#04x}"
-
-
-def _address_of(data: bytes) -> int:
-    return int(np.frombuffer(data, np.uint8).ctypes.data) if data else 0
-
-
-def _end_mask(address: int, words: int, eos_ids: Sequence[int]) -> None:
-    """A row with only the end tokens allowed (a finished row must not be all zero)."""
-    ctypes.memset(address, 0, words * 4)
-    row = (ctypes.c_uint32 * words).from_address(address)
-    for t in eos_ids:
-        row[t >> 5] |= 1 << (t & 31)
-
-
-def _destination(bitmask: Any, width: int) -> tuple[int, int, int, int]:
-    """(address, bytes between rows, words a row, rows) of a bitmask, checked."""
-    if not isinstance(bitmask, np.ndarray):
-        if type(bitmask).__module__.partition(".")[0] != "torch":
-            raise MatcherError(f"a bitmask is a numpy array or a torch tensor, not {type(bitmask).__name__}")
-        if bitmask.device.type != "cpu":
-            raise MatcherError(f"a bitmask lies on the CPU, not on {bitmask.device}",
-                               hint="fill a CPU tensor and copy it over")
-        if str(bitmask.dtype) != "torch.int32":
-            raise MatcherError(f"a bitmask has dtype int32, not {bitmask.dtype}")
-        bitmask = bitmask.numpy()
-    if bitmask.dtype != np.int32:
-        raise MatcherError(f"a bitmask has dtype int32, not {bitmask.dtype}")
-    if bitmask.ndim not in (1, 2):
-        raise MatcherError(f"a bitmask has shape (batch, width) or (width,), not {bitmask.shape}")
-    if bitmask.shape[-1] < width:
-        raise MatcherError(f"a bitmask row holds {bitmask.shape[-1]} words, the vocabulary needs {width}")
-    if bitmask.strides[-1] != 4:
-        raise MatcherError("the words of a bitmask row must be contiguous")
-    if not bitmask.flags.writeable:
-        raise MatcherError("the bitmask is read-only")
-    rows = bitmask.shape[0] if bitmask.ndim == 2 else 1
-    stride = bitmask.strides[0] if bitmask.ndim == 2 else 0
-    return bitmask.__array_interface__["data"][0], stride, bitmask.shape[-1], rows
 
 
 def fill_batch(matchers: Sequence[Matcher | None], bitmask: Any) -> None:
@@ -773,7 +647,7 @@ def fill_batch(matchers: Sequence[Matcher | None], bitmask: Any) -> None:
         return
     width = max((m.vocabulary.size + 31) // 32 for m in matchers if m is not None) if any(
         m is not None for m in matchers) else 0
-    base, stride, words, rows = _destination(bitmask, width)
+    base, stride, words, rows = destination(bitmask, width)
     if len(matchers) > rows:
         raise MatcherError(f"{len(matchers)} matchers but {rows} rows in the bitmask")
     n = len(matchers)

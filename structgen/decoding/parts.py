@@ -35,7 +35,9 @@ from ..errors import LimitError, MatcherError, VocabularyError
 from ..grammar.cfg import CfgGrammar
 from ..grammar.ir import JsonGrammar
 from ..tokens.trie import greedy_tokens
-from .matcher import Matcher, Node, _address_of
+from .arguments import address_of, integer
+from .matcher import Matcher
+from .text_before import Node
 
 if TYPE_CHECKING:
     from .compiled import Compiled
@@ -238,7 +240,7 @@ class PartsArena:
         threads: list[int] = []
         if conf >= 0:
             data = bytes((byte,))
-            r = self.outer.op(ck.O_RUN, conf, _address_of(data), 1)
+            r = self.outer.op(ck.O_RUN, conf, address_of(data), 1)
             threads = self.outer.threads(r) if r >= 0 else []
         begun = [x for x in (self._forward(b, byte) for b in parts) if x is not None]
         threads = threads + [self._between(b.context, b.owed) for b in begun if b.matcher.can_end()]
@@ -403,7 +405,7 @@ class PartsArena:
                     if not marks[j]:
                         continue
                     data = bytes((byte,))
-                    after = self.outer.op(ck.O_RUN, f, _address_of(data), 1)
+                    after = self.outer.op(ck.O_RUN, f, address_of(data), 1)
                     if after < 0:
                         continue
                     confs.append((j, after))
@@ -610,10 +612,8 @@ class PartsMatcher(Matcher):
 
     def try_accept(self, token: int) -> bool:
         """`accept` that returns False instead of raising when the token cannot follow."""
-        from .matcher import _integer
-
         node = self._node
-        token = _integer(token, "a token id")
+        token = integer(token, "a token id")
         kind = self._kind(token)
         if node[5]:
             return False

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Optional, Sequence
 
 import numpy as np
 
-from ..decoding.matcher import _integer
+from ..decoding.arguments import integer
 from ..errors import BudgetError, MatcherError, ModelError, StructgenError, VocabularyError
 from . import canvas_kernels as ck
 from .reduction import reduced
@@ -207,18 +207,18 @@ class Canvas:
             slots = np.flatnonzero(np.maximum(wanted, -1) != self.tokens).tolist()
             wanted = wanted.tolist()
         else:                   # what is no integer is named where it stands
-            slots, wanted = range(self.length), [-1 if t is None else _integer(t, "a token id") for t in tokens]
+            slots, wanted = range(self.length), [-1 if t is None else integer(t, "a token id") for t in tokens]
         for slot in slots:
             self.set(slot, None if wanted[slot] < 0 else wanted[slot])
 
     def _slot(self, slot: int) -> int:
-        slot = _integer(slot, "a slot")
+        slot = integer(slot, "a slot")
         if not 0 <= slot < self.length:
             raise MatcherError(f"slot {slot} is outside the canvas of {self.length}")
         return slot
 
     def _token(self, token: int) -> int:
-        token, size = _integer(token, "a token id"), self.automaton.vocabulary.size
+        token, size = integer(token, "a token id"), self.automaton.vocabulary.size
         if not 0 <= token < size and token != self.pad:
             raise MatcherError(f"token {token} is outside the vocabulary of {size}", token=token)
         return token
