@@ -100,7 +100,7 @@ def _sequence(canvas: Any, rng: random.Random, generator: np.random.Generator, n
             slot = rng.randrange(canvas.length)
             allowed = np.flatnonzero(canvas.masks([slot])[0])
             if not len(allowed):
-                raise _Stuck(canvas)
+                raise _Stuck
             canvas.set(slot, int(rng.choice(allowed)))
         else:
             joint = canvas.joint(noise[generator.integers(0, len(noise), len(canvas.masked))])
@@ -108,21 +108,33 @@ def _sequence(canvas: Any, rng: random.Random, generator: np.random.Generator, n
                 if rng.random() < 0.4:
                     canvas.set(int(joint.slots[i]), int(joint.tokens[i]))
         if not canvas.feasible():
-            raise _Stuck(canvas)
+            raise _Stuck
         if checked:
             fresh = again()
             fresh.set_all([None if t < 0 else int(t) for t in canvas.tokens])
             if not fresh.feasible() or (fresh.masks() != canvas.masks()).any():
-                raise _Stuck(canvas)
+                raise _Stuck
     if rng.random() < 0.5 and len(canvas.masked):
         scores = noise[generator.integers(0, len(noise), len(canvas.masked))]
         canvas.set_all([int(t) for t in canvas.argmax(scores)[0]])
     for slot in rng.sample(list(canvas.masked), len(canvas.masked)):
         allowed = np.flatnonzero(canvas.masks([slot])[0])
         if not len(allowed):
-            raise _Stuck(canvas)
+            raise _Stuck
         canvas.set(int(slot), int(rng.choice(allowed)))
     return moves
+
+
+def _show(what: str, compiled: Any, tokens: list) -> None:
+    """What is needed to see it again."""
+    g, v = compiled.grammar, compiled.vocabulary
+    print(f"  {what}: {tokens}", end=" ")
+    if v.size < 20:
+        print([v.token_bytes(i) for i in range(v.size)], f"{g.lexing}; rules {[(r.lhs, r.rhs) for r in g.rules]},",
+              f"terminals {[t.match.source if t.match else t.lang for t in g.terminals]}, ignored {g.ignore}", end="")
+    else:
+        print(v.decode([t for t in tokens if t >= 0 and t not in v.eos_ids]), end="")
+    print(flush=True)
 
 
 def run(count: int, seed: int = 0) -> bool:
@@ -138,8 +150,8 @@ def run(count: int, seed: int = 0) -> bool:
     used: set[int] = set()
     started = time.process_time()
     while checked + stuck < count:
-        # those over a real vocabulary are slower: one sequence in fifty
-        compiled, judge, lengths = rng.choice(written if (checked + stuck) % 50 == 0 else plain)
+        # those over a real vocabulary are much slower: one sequence in two hundred
+        compiled, judge, lengths = rng.choice(written if (checked + stuck) % 200 == 0 else plain)
         vocabulary, length = compiled.vocabulary, rng.choice(lengths)
         try:
             canvas = Canvas(compiled, length)
@@ -152,12 +164,15 @@ def run(count: int, seed: int = 0) -> bool:
             moves += _sequence(canvas, rng, generator, noise[vocabulary.size], lambda: Canvas(compiled, length))
         except _Stuck:
             stuck += 1
+            _show("stuck", compiled, canvas.tokens.tolist())
             continue
         tokens = canvas.tokens.tolist()
         end = next((i for i, t in enumerate(tokens) if t in vocabulary.eos_ids), length)
         text = vocabulary.decode(tokens[:end]).decode("utf-8", "replace")
         checked += 1
-        wrong += not (all(t in vocabulary.eos_ids for t in tokens[end:]) and judge(text))
+        if not (all(t in vocabulary.eos_ids for t in tokens[end:]) and judge(text)):
+            wrong += 1
+            _show("not valid", compiled, tokens)
         if (checked + stuck) % 10_000 == 0:
             print(f"  {checked + stuck:,} sequences, stuck {stuck}, not valid {wrong}", flush=True)
     spent = time.process_time() - started
