@@ -20,7 +20,7 @@ from . import cfg_set_kernels as sk
 __all__ = ["StackSets", "MAX_STEPS", "MAX_BYTES"]
 
 #: steps that one question may take, and bytes beyond which the tables are emptied
-MAX_STEPS, MAX_BYTES = 40_000_000, 256 << 20
+MAX_STEPS, MAX_BYTES = 40_000_000, 64 << 20
 #: pools: slot -> words a record, records to start with; use and capacity are in the slots behind
 _POOLS = {cl.CTX: (cl.CTX_W, 4096), cl.ENT: (1, 8192), cl.EVENTS: (1, 4096)}
 #: memo tables: slot -> places to start with; mask and use are in the slots behind
