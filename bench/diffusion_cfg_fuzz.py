@@ -76,7 +76,8 @@ def _written() -> Iterator[tuple]:
 
     vocabulary = sg.Vocabulary.load(embedded_folder("embedded-diffusion"))
     text = (ROOT / "grammars" / "json.lark").read_text(encoding="utf-8")
-    yield sg.compile(sg.Lark(text, parser="lalr", lexer="contextual"), vocabulary), _judge(lambda t: [json.loads(t)]), [8, 12, 20]
+    yield (sg.compile(sg.Lark(text, parser="lalr", lexer="contextual"), vocabulary),
+           _judge(lambda t: [json.loads(t)]), [8, 12, 20])
     checker = jsonschema.Draft202012Validator(SCHEMA)
     yield (sg.compile(sg.JsonSchema(SCHEMA, whitespace="compact"), vocabulary),
            _judge(lambda t: checker.is_valid(json.loads(t))), [8, 12, 20])
