@@ -29,7 +29,9 @@ sampler, Z - mass in the place of Q.
 What no walk has shown is not forgotten, and what has been learned since a walk
 began is not either: one more walk is taken in that begins now, as if it found the
 mean of the others; its error is the distance from there to the most extreme
-text known.
+text known.  Where the target itself is drawn from, one more draw may be a text that
+is not known, whatever the walks say of Z: rare texts that masking hardly ever finds
+have the sums S furthest from the others.
 """
 
 from __future__ import annotations
@@ -289,6 +291,9 @@ def to_mask_from_texts(oracle: PrefixOracle, attempts: Sequence[Attempt], log_z:
     inverse = np.array([*share, 1.0]) / (gap + error + 1e-300)
     mean = float((inverse * (known[:, 1] + gap * [*s, guess])).sum() / inverse.sum()) / z
     own = _spread(share * (s - guess), [min(seen) - guess, max(seen) - guess], len(inverse) / float(inverse.sum()) / z)
+    # Z tells what is not known only as far as some walk has seen it; by the draws alone, one more may be new
+    far = max(abs(x - guess) for x in Walks(oracle).span())
+    own = max(own, far * min(1 / (len(seen) + 1), max(now.upper - now.mass, 0.0) / z))
     return Distance(mean - log_z, math.hypot(own, (guess - mean - 1) * log_error), len(new))
 
 
