@@ -354,15 +354,8 @@ class LexerProgram(Program):
             return False
         known = self._fit.get((q, ("inside", start)))
         if known is None:
-            states, into, _ = self._shape(q)
-            good = {s for s in states if self.end[s] == 1 and self._settles(start, int(self.shadow[s]))}
-            todo = list(good)
-            while todo:
-                for s in into.get(todo.pop(), ()):
-                    if s not in good:
-                        good.add(s)
-                        todo.append(s)
-            known = self._fit[q, ("inside", start)] = len(good) == len(states)
+            good = {s for s in self._shape(q)[0] if self.end[s] == 1 and self._settles(start, int(self.shadow[s]))}
+            known = self._fit[q, ("inside", start)] = self._reach(q, good)
         return known
 
     def _settles(self, q: int, d: int) -> bool:

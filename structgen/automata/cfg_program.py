@@ -305,7 +305,7 @@ class Program:
                     return False
         if self.dend.all():
             return True
-        stops = (self.end == 1) & (self.dend[self.shadow] != 0)
+        stops = set(np.flatnonzero((self.end == 1) & (self.dend[self.shadow] != 0)).tolist())
         for a in range(self.nx):
             if a >= self.nt or last(a):
                 for q in self.unlike_starts(a):
@@ -313,10 +313,10 @@ class Program:
                         return False
         return True
 
-    def _reach(self, q: int, good: np.ndarray) -> bool:
+    def _reach(self, q: int, good: set[int]) -> bool:
         """Does every state of the automaton at `q` lead to a good one?"""
         states, into, _ = self._shape(q)
-        done = {s for s in states if good[s]}
+        done = good.intersection(states)
         todo = list(done)
         while todo:
             for s in into.get(todo.pop(), ()):
@@ -349,22 +349,14 @@ class Program:
         size = self._sizes.get(q, 0)
         if size and self.nh == 1 and not self.shadow[q:q + size].any():
             return True                       # an end is an end, and every state leads to one
-        states, into, open_ = self._shape(q)
+        states, _, open_ = self._shape(q)
         masks = classes if isinstance(classes, tuple) else (classes,) * self.nh
         good = {s for s in states if self.end[s] == 1 and not self.shadow[s]
                 and (self.nh == 1 or masks[self.history[s] >> 26])}
         for s, settled in open_:
             if settled & masks[self.history[s] >> 26]:
                 good.add(s)
-        if len(good) == len(states):
-            return True
-        todo = list(good)
-        while todo:
-            for s in into.get(todo.pop(), ()):
-                if s not in good:
-                    good.add(s)
-                    todo.append(s)
-        return len(good) == len(states)
+        return self._reach(q, good)
 
     def _shape(self, q: int) -> tuple[list[int], dict[int, list[int]], list[tuple[int, int]]]:
         """The states from `q` on, which lead to each, and ends with a shadow with the classes that settle them."""
