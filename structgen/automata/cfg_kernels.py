@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 
-from numba import cfunc, types
+from numba import types
 
 from . import cfg_masks, cfg_pieces, cfg_stacks, cfg_threads
 from .cfg_layout import (
@@ -24,7 +24,7 @@ from .cfg_stacks import intern_one, looks, shift, union
 from .cfg_threads import (
     add_thread, can_end, can_end_context, cross, ended, intern_configuration, may_stop, only_alive, pair_of, run_text,
     steps, unpair)
-from .jit import without_collector
+from .jit import cfunc, without_collector
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
 DEPENDS_ON = "7a47d33198e03e02ad5617b8d8a2e8b294a58d5e122bf1fae62f27aedcbfa317"
@@ -266,7 +266,7 @@ def natives() -> dict:
     out = {}
     with without_collector():
         for slot, (function, arity) in NATIVE.items():
-            out[slot] = cfunc(types.int64(*[types.int64] * arity), cache=True, nopython=True)(function.py_func)
+            out[slot] = cfunc(types.int64(*[types.int64] * arity))(function.py_func)
         for entry, arity in ((cfg_call, 5), (cfg_fill, 4), (cfg_begin, 3)):
             entry.compile((types.int64,) * arity)
     return out

@@ -10,9 +10,7 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-from numba import cfunc
-
-from .jit import without_collector
+from .jit import cfunc, without_collector
 from .lexer_kernels import (
     AL_BASE, B_C, B_M, B_S, B_STAGE, B_T, K_ESC, LX_BASE, LX_DEAD, LX_NEED, M_JSON, O_ALIVE, O_ANSWER, O_ANY,
     O_ANYLEN, O_DECODED, O_DFA_CLOSE, O_DFA_SUCC, O_DISTANCES, O_ESCAPE, O_ESC_OPEN, O_ESC_RANGE, O_ESC_STEP,
@@ -185,5 +183,4 @@ def _make(stamp: int):
 def slow_kernel():
     """The compiled slow kernel; its ``address`` goes into every block."""
     with without_collector():
-        return cfunc("int64(int64, int64, int64, int64, int64)", cache=True, nopython=True,
-                     error_model="numpy")(_make(_stamp()))
+        return cfunc("int64(int64, int64, int64, int64, int64)", error_model="numpy")(_make(_stamp()))

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Optional
 
 import numpy as np
-from numba import njit
+
+from .jit import njit
 
 __all__ = ["trie", "product", "minimal", "N_CLASSES"]
 

@@ -25,9 +25,9 @@ bounds: callers reserve room before they call.
 
 from __future__ import annotations
 
-from numba import cfunc, types
+from numba import types
 
-from .jit import njit, without_collector
+from .jit import cfunc, njit, without_collector
 from .stack_contexts import (
     context, expand, gap, key_record, put_context_done, put_xset, rebuild, size_of, union_at, union_of)
 from .stack_layout import (
@@ -48,7 +48,7 @@ from .stack_objects import any_allowed, intern_bits, intern_op, op_add
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "428f86858a6f55aa797feab44d23ffca869f9e665ebf916ede2f3db584f9c43e"
+DEPENDS_ON = "4c1ecb435d16543c3acbf89f510b72ba0d2ecc8efe7d7ca6cda2918552301a96"
 
 
 # ------------------------------------------------------------------ structure
@@ -701,5 +701,5 @@ def compile_native(table):
     with without_collector():
         for slot, (function, arity) in table.items():
             sig = types.int64(*[types.int64] * arity)
-            out[slot] = cfunc(sig, cache=True, nopython=True)(function.py_func)
+            out[slot] = cfunc(sig)(function.py_func)
     return out

@@ -44,11 +44,15 @@ def next_bytes(lexer, q, dst, n):
 
 
 ASK_LABEL, ASK_RANGE, ASK_RANGE2, ASK_REP, ASK_ANYLEN, ASK_BOUNDED, ASK_OPEN, ASK_FAR = 0, 1, 3, 5, 6, 8, 10, 11
+#: plus a byte: where it leads
+ASK_STEP = 256
 
 
 @njit(**_OPT)
 def answer_lexer(lb, what, q):
-    """Everything but steps that is asked of the lexer, in one function."""
+    """What is asked of the lexer less often than a step a byte, in one function."""
+    if what >= ASK_STEP:
+        return lx_step(lb, q, what - ASK_STEP)
     if what == ASK_LABEL:
         return lx_label(lb, q)
     if what == ASK_REP:
@@ -136,12 +140,14 @@ def keys_left(e, extra, seen):
     # mostly a character, or the rest of an escape, that no name has leads to where any string goes on
     r = extra
     for _ in range(5):
-        x = piece_step(e, r, 126)
+        x = ask_lexer(e, ASK_STEP + 126, r)
         if x == DEAD:
-            x = piece_step(e, r, 110)
+            x = ask_lexer(e, ASK_STEP + 110, r)
         if x == DEAD:
-            x = piece_step(e, r, 55)
+            x = ask_lexer(e, ASK_STEP + 55, r)
         if x < DEAD:
+            if x == NEED_PY:
+                st64(e, NEED, NEED_LEXER)
             return x
         if x == DEAD:
             break

@@ -17,7 +17,7 @@ from ..tokens.mask_layout import _ENTRY
 __all__ = ["TOO_MANY", "explore", "letters_of", "refine"]
 
 #: sha256 of the kernel files compiled into this one (see bench/stamp_kernels.py)
-DEPENDS_ON = "b90fa16beb49222ff4b252463088fb755e52072b0b9781cb27ae7f71d68ad6aa"
+DEPENDS_ON = "403269da27c50fdc5e50f3579a225efb10ee892baa0a89e485dfbbc05051d737"
 #: code of `explore`: there are more states than rows
 TOO_MANY = 1
 

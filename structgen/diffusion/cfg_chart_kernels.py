@@ -25,7 +25,7 @@ from numba import njit
 from .cfg_reach_kernels import END, MASK, TOKEN, find_place
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "4d15ecbaa9906adc57036db9e770cdd7964107e4cc525811a5a2f33acceaec6b"
+DEPENDS_ON = "7f473f3ff5f28accd6764eae42423ff58df8d94894a96f3e8a7f1a9185185e55"
 
 __all__ = ["saturate", "FULL", "OUT_OF_FUEL"]
 

@@ -21,7 +21,7 @@ from ..automata.cfg_stacks import union
 from .cfg_set_kernels import begin, live, sees, step, touch
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
-DEPENDS_ON = "3d215a007c0940793bb0c496c621be767d1e144e8ce27a13a28656a5551ebfb3"
+DEPENDS_ON = "22555f285d02f004947012bc3cfbd41a3791bf269e1e2717a0f2403574c958fc"
 
 __all__ = ["reach_back", "useful", "forward", "backward", "MASK", "TOKEN", "END", "PAD", "NOTHING"]
 

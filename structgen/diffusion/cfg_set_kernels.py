@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import functools
 
-from numba import cfunc, types
+from numba import types
 
 from ..automata import cfg_stacks
 from ..automata.cfg_layout import (
@@ -31,7 +31,7 @@ from ..automata.cfg_layout import (
     NN, NT, N_EVENTS, RES, SIZE, SP, WORK, _ENTRY, _OPT, burn, call3, call4, ld8, ld32, ld64, memo_get, memo_put, need,
     njit, rehash_memo, rehash_records, scratch, slot_of, st64)
 from ..automata.cfg_stacks import entries, intern_context, intern_one, looks, put_result, union
-from ..automata.jit import without_collector
+from ..automata.jit import cfunc, without_collector
 
 #: sha256 of the kernel files compiled into this one (see stack_kernels.py).
 DEPENDS_ON = "1cf5cb40d2f54c2c3c96d32b40268187860837a02bb25b2637368eab8d3a1014"
@@ -514,5 +514,5 @@ def natives() -> dict:
     out = {}
     with without_collector():
         for slot, (function, arity) in NATIVE.items():
-            out[slot] = cfunc(types.int64(*[types.int64] * arity), cache=True, nopython=True)(function.py_func)
+            out[slot] = cfunc(types.int64(*[types.int64] * arity))(function.py_func)
     return out

@@ -15,7 +15,7 @@ from .mask_layout import (
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "8c8afa9b75acfe00d55ce90ed3a1463c22c5fdccda5a2d255b8ed78c6b53d428"
+DEPENDS_ON = "079051a69631b4482f96e285f2e67fdf045a914698aec73352037d618d1fb7f8"
 
 
 @njit(**_ENTRY)

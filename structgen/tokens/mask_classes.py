@@ -30,7 +30,7 @@ __all__ = ["Machines", "text_natives"]
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "b90fa16beb49222ff4b252463088fb755e52072b0b9781cb27ae7f71d68ad6aa"
+DEPENDS_ON = "403269da27c50fdc5e50f3579a225efb10ee892baa0a89e485dfbbc05051d737"
 
 #: Record of one automaton of the lexer: its class trie; which nodes the last walks survived, their
 #: rows (0: none), and which of them is the oldest.

@@ -47,7 +47,7 @@ from .mask_regions import after_bits, lexeme_row, near_any, region_of, region_wa
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "81fb541e1b61aa416d377ca1d313dd8ad7479e9271f1848362c2ce31c724fe69"
+DEPENDS_ON = "6f44e0954c6e6b5ed96427556ba9d2b79c3c5c04a6b718a6a6dac10a41ad602c"
 
 
 # ------------------------------------------------------------------ gaps

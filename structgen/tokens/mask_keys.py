@@ -20,7 +20,7 @@ from .mask_layout import (
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "5147b2240e03deb2d0d75377cd0e39fc71165ada9fc64e39710155c007c14bd0"
+DEPENDS_ON = "037ddc76607a51114f09af9e69d59304519ef1cb09a9f1c294e12260cbf1f306"
 
 
 @njit(**_OPT)

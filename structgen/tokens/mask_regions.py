@@ -24,7 +24,7 @@ from .mask_layout import (
 
 #: sha256 of the kernel files compiled into this one; numba's on-disk cache sees only this
 #: file, so it must change when one of those does (bench/stamp_kernels.py; a test checks).
-DEPENDS_ON = "64ca7e77b0aa56bd4d0f7503560e2612c2b51e42e02bc0c026faaccc4184f19b"
+DEPENDS_ON = "45fa3bc778258490adbfcb0fc962cda91cb504a996d86287752a546f45cf0dbf"
 
 
 @njit(**_OPT)

@@ -22,11 +22,10 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
 from ..automata import static_dfa as sd
 from ..automata import stack_layout as sl
-from ..automata.jit import direct
+from ..automata.jit import direct, njit
 from . import mask_kernels as mk
 from . import mask_layout as ml
 from . import mask_regions as mr

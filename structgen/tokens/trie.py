@@ -28,7 +28,8 @@ from __future__ import annotations
 from typing import Sequence
 
 import numpy as np
-from numba import njit
+
+from ..automata.jit import njit
 
 from ..errors import VocabularyError
 
@@ -41,19 +42,19 @@ MAX_DEPTH = (1 << 16) - 1
 MAX_NODES = (1 << 24) - 1
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, cache=True)
 def node_byte(node):
     """The byte on the edge into a packed node."""
     return node & 0xFF
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, cache=True)
 def node_depth(node):
     """The length of the string a packed node stands for."""
     return (node >> 8) & 0xFFFF
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, cache=True)
 def node_size(node):
     """The number of nodes in the subtree of a packed node, itself included."""
     return (node >> 24) & 0xFFFFFF
