@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import LimitError
 from . import cfg_kernels as ck
 from . import cfg_layout as cl
+from .cfg_stuck import Stuck
 from .lr import kernels_of
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ __all__ = ["Costs", "completable", "shortest", "special_mark", "split_specials"]
 
 #: Longest text that is ever written down.
 MAX_TEXT = 1 << 20
+#: Steps of a search after which stacks that nothing completes are looked for.
+PATIENCE = 64
 Text = tuple[int, bytes]
 _NONE: Text = (1 << 60, b"")
 
@@ -139,6 +142,7 @@ class Search:
         kinds = [t.kind for t in arena.program.grammar.terminals]
         self.specials = [a for a, kind in enumerate(kinds) if kind == "token"]
         self.embedded = [a for a, kind in enumerate(kinds) if kind == "embedded"]
+        self._stuck: Optional[Stuck] = None
         self._rests: dict[int, int] = {}
         self._tops: dict[tuple[int, int], int] = {}
         self._below: dict[tuple[int, int], int] = {}
@@ -219,6 +223,12 @@ class Search:
             rest = max(0, rest - self.costs.line[0] - 1)      # some of it may have been read
         return rest + (int(self.costs.distance[q]) if q else 0)
 
+    def stuck(self, context: int) -> bool:
+        """Is it certain that no stack of a context can be completed?"""
+        if self._stuck is None:
+            self._stuck = Stuck(self.arena)
+        return self._stuck.stuck(context)
+
     def settled(self, d: int, a: int) -> bool:
         """Does some first byte of embedded terminal `a` settle the shadows `d`?"""
         arena, classes = self.arena, {int(self.program.classes[b]) for b in self.program.inside[a].first}
@@ -246,6 +256,8 @@ class Search:
             if thread in done:
                 continue
             done.add(thread)
+            if steps >= PATIENCE and self.stuck(thread & cl.LOW):
+                continue
             q, d = arena.unpair(thread >> 32)
             if alive_is_enough and d == 0 and program.safe and steps:
                 return text
