@@ -4,8 +4,9 @@ Compiling everything once takes some twenty seconds of one core, nearly all of
 it numba's own work a function.  On a machine that has not compiled this
 version yet, :func:`begin` starts a child process (two where there are more
 than two cores) that compiles the kernels of stack and masks into numba's
-cache.  Meanwhile this process compiles what it meets, which is the lexer and
-the kernels of token tables, and then loads what the child has made.  So
+cache.  Meanwhile this process compiles what it meets, which is the lexer, the
+kernels of token tables and those that Python calls, and then loads what the child
+has made.  So
 `begin` is called as early as it is clear that masks will be wanted: where a
 schema is read or a tokenizer loaded.  Later processes load everything in 0.1 s.
 A marker file in the cache directory says that it was done; without a place for
@@ -67,18 +68,23 @@ def _compile_stack() -> dict:
 
 
 def _compile_masks() -> dict:
-    """The same for masks, and the kernels that Python calls, so that no request pays for it."""
+    """The same for masks."""
+    from ..automata import stack_kernels as sk
+    from . import mask_kernels as mk
+
+    return sk.compile_native({slot: f for slot, f in mk.ALL_NATIVE.items() if slot not in sk.NATIVE})
+
+
+def _compile_entries() -> None:
+    """The kernels that Python calls, so that no request pays for it."""
     from numba import types
 
-    from ..automata import stack_kernels as sk
     from ..automata.jit import without_collector
     from . import mask_kernels as mk
 
-    out = sk.compile_native({slot: f for slot, f in mk.ALL_NATIVE.items() if slot not in sk.NATIVE})
     with without_collector():
         for entry, arity in mk.ENTRIES.items():
             entry.compile((types.int64,) * arity)
-    return out
 
 
 _SHARES = {"stack": _compile_stack, "masks": _compile_masks}
@@ -116,6 +122,7 @@ def natives() -> dict:
         from ..automata.lexer_slow import slow_kernel
 
         slow_kernel()
+    _compile_entries()
     for child in children:
         try:
             child.wait(_PATIENCE)
