@@ -143,6 +143,7 @@ def main() -> int:
     root = os.path.dirname(here)
     env = {**os.environ, "PYTHONPATH": root + os.pathsep + os.environ.get("PYTHONPATH", ""),
            "OMP_NUM_THREADS": "1"}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)        # installed packages, the peers' too, have their bytecode on disk
     encode = benchdata.encoder().encode
     words = (len(benchdata.token_bytes()[0]) + 31) // 32
     tokens = [encode(benchdata.instance_text(v), add_special_tokens=False).ids for v in VALUES]
