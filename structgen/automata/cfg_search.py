@@ -10,6 +10,7 @@ the first end that is taken from the queue is *the* shortest completion.
 
 from __future__ import annotations
 
+import math
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Optional
 
@@ -29,8 +30,8 @@ __all__ = ["Costs", "completable", "shortest", "special_mark", "split_specials"]
 
 #: Longest text that is ever written down.
 MAX_TEXT = 1 << 20
-#: Steps of a search after which stacks that nothing completes are looked for.
-PATIENCE = 64
+#: Steps of the first search of an arena after which stacks that nothing completes are looked for.
+PATIENCE = 2000
 Text = tuple[int, bytes]
 _NONE: Text = (1 << 60, b"")
 
@@ -143,6 +144,7 @@ class Search:
         self.specials = [a for a, kind in enumerate(kinds) if kind == "token"]
         self.embedded = [a for a, kind in enumerate(kinds) if kind == "embedded"]
         self._stuck: Optional[Stuck] = None
+        self._patience: float = math.inf if arena.program.safe else PATIENCE
         self._rests: dict[int, int] = {}
         self._tops: dict[tuple[int, int], int] = {}
         self._below: dict[tuple[int, int], int] = {}
@@ -227,7 +229,12 @@ class Search:
         """Is it certain that no stack of a context can be completed?"""
         if self._stuck is None:
             self._stuck = Stuck(self.arena)
-        return self._stuck.stuck(context)
+        found = self._stuck.stuck(context)
+        if found:
+            self._patience = 0                # there are such stacks: from now on they are looked for at once
+        elif self._stuck.given_up:
+            self._patience = math.inf
+        return found
 
     def settled(self, d: int, a: int) -> bool:
         """Does some first byte of embedded terminal `a` settle the shadows `d`?"""
@@ -256,7 +263,7 @@ class Search:
             if thread in done:
                 continue
             done.add(thread)
-            if steps >= PATIENCE and self.stuck(thread & cl.LOW):
+            if steps >= self._patience and self.stuck(thread & cl.LOW):
                 continue
             q, d = arena.unpair(thread >> 32)
             if alive_is_enough and d == 0 and program.safe and steps:

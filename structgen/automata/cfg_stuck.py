@@ -16,7 +16,7 @@ asked for (Bouajjani, Esparza & Maler 1997, section 2; Reps, Lal & Kidd 2007, se
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Iterator, Optional
 
 import numpy as np
 
@@ -108,6 +108,8 @@ _DONE: Control = (-1, -1, -1)
 #: A question: (kind, terminal or number of a set of terminals, LR state).
 Key = tuple[int, int, int]
 _BETWEEN, _REDUCING = 0, 1
+#: A control above an LR state, and the context below that.
+Place = tuple[Control, int, int]
 
 
 class Stuck:
@@ -135,6 +137,13 @@ class Stuck:
         self._todo: list[tuple[Key, Control]] = []
         self._facts = 0
         self._known: dict[int, bool] = {}
+        #: place -> can the stacks there be completed?
+        self._verdicts: dict[Place, bool] = {}
+
+    @property
+    def given_up(self) -> bool:
+        """Has the proof grown too large?"""
+        return self._facts > MAX_FACTS
 
     def stuck(self, context: int) -> bool:
         """Can none of the stacks of a context be completed, whatever is read?  False where that is not known."""
@@ -144,32 +153,47 @@ class Stuck:
         return known
 
     def _alive(self, context: int) -> bool:
-        entries = self.arena.entries
-        todo: list[tuple[Control, int, int]] = []        # a control above a state, and the context below that
-
-        def left(key: Key, below: "list[tuple[int, int]]") -> bool:
-            """Note what is left of a state above `below`; may the text be complete there?"""
-            found = self._left(key)
-            todo.extend((control, self._original(s), under) for control in found for s, under in below)
-            return _DONE in found or self._facts > MAX_FACTS
-
-        for s, below in entries(context):
-            s = self._original(s)
-            if left((_BETWEEN, self._follow[self._entered[s]], s), entries(below)):
-                return True
-        seen = set(todo)
-        while todo:
-            (a, lhs, more), s, below = todo.pop()
-            before = len(todo)
-            if more:
-                todo += [((a, lhs, more - 1), self._original(u), under) for u, under in entries(below)]
-            else:
-                to = int(self.program.lr.goto[s, lhs])
-                if to >= 0 and left((_REDUCING, a, to), [(s, below)]):
+        came: dict[Place, Optional[Place]] = {}
+        todo: list[Place] = []
+        now = None
+        places = (place for s, below in self.arena.entries(context) for place in self._above(
+            (_BETWEEN, self._follow[self._entered[s]], self._original(s)), self.arena.entries(below)))
+        while True:
+            for place in places:
+                if place is None or self._verdicts.get(place):
+                    while now is not None:
+                        self._verdicts[now] = True
+                        now = came[now]
                     return True
-            todo[before:] = [x for x in set(todo[before:]) if x not in seen]
-            seen.update(todo[before:])
-        return False
+                if place not in came and place not in self._verdicts:
+                    came[place] = now
+                    todo.append(place)
+            if not todo:
+                self._verdicts.update(dict.fromkeys(came, False))
+                return False
+            now = todo.pop()
+            places = self._below(now)
+
+    def _above(self, key: Key, below: "list[tuple[int, int]]") -> "Iterator[Optional[Place]]":
+        """The places where a state above `below` is left; None for the end of the text, or where that is not known."""
+        for control in self._left(key):
+            if control == _DONE:
+                yield None
+            for s, under in below:
+                yield control, self._original(s), under
+        if self.given_up:
+            yield None
+
+    def _below(self, place: Place) -> "Iterator[Optional[Place]]":
+        """The places that come after one."""
+        (a, lhs, more), s, below = place
+        if more:
+            for u, under in self.arena.entries(below):
+                yield (a, lhs, more - 1), self._original(u), under
+            return
+        to = int(self.program.lr.goto[s, lhs])
+        if to >= 0:
+            yield from self._above((_REDUCING, a, to), [(s, below)])
 
     def _original(self, state: int) -> int:
         return state if self._base is None or state >= len(self._base) else self._base[state]
@@ -177,7 +201,7 @@ class Stuck:
     def _left(self, key: Key) -> set[Control]:
         """The controls in which the state of `key` is left, or `_DONE`."""
         found = self._open(key)
-        while (self._new or self._todo) and self._facts <= MAX_FACTS:
+        while (self._new or self._todo) and not self.given_up:
             if self._new:
                 self._begin(self._new.pop())
                 continue
