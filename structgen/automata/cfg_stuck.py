@@ -134,7 +134,7 @@ class Stuck:
         #: question -> those whose answer has what is left of the state after it
         self._users: dict[Key, set[tuple[Key, int]]] = {}
         self._new: list[Key] = []
-        self._todo: list[tuple[Key, Control]] = []
+        self._todo: list[tuple[Control, Key, int]] = []
         self._facts = 0
         self._known: dict[int, bool] = {}
         #: place -> can the stacks there be completed?
@@ -204,10 +204,8 @@ class Stuck:
         while (self._new or self._todo) and not self.given_up:
             if self._new:
                 self._begin(self._new.pop())
-                continue
-            which, control = self._todo.pop()
-            for into, state in list(self._users[which]):
-                self._pass(control, into, state)
+            else:
+                self._pass(*self._todo.pop())
         return found
 
     def _open(self, key: Key) -> set[Control]:
@@ -245,8 +243,7 @@ class Stuck:
         if (into, state) not in users:
             users.add((into, state))
             self._facts += 1
-            for control in list(found):
-                self._pass(control, into, state)
+            self._todo += [(control, into, state) for control in found]
 
     def _pass(self, control: Control, into: Key, state: int) -> None:
         """What becomes of a control above `state`; no state if it is negative."""
@@ -265,4 +262,4 @@ class Stuck:
         if control not in found:
             found.add(control)
             self._facts += 1
-            self._todo.append((key, control))
+            self._todo += [(control, into, state) for into, state in self._users[key]]
