@@ -40,24 +40,24 @@ _POOLS: dict[int, tuple[str, Any, int, int]] = {
     cl.DPOOL: ("shadow pool", _I64, 1, 64),
     cl.CONF: ("configurations", _I64, cl.CONF_W, 1024),
     cl.THR: ("threads", _I64, 1, 2048),
-    cl.PIECE: ("pieces", _I64, cl.PIECE_W, 2048),
+    cl.PIECE: ("pieces", _I64, cl.PIECE_W, 8192),
     cl.CUTSET: ("cut sets", _I64, cl.CUTSET_W, 1024),
-    cl.LOCALS: ("locals", _I64, cl.LOCAL_W, 512),
+    cl.LOCALS: ("locals", _I64, cl.LOCAL_W, 8192),
     cl.ESC: ("tokens to look at", _I64, cl.ESC_W, 256),
-    cl.OPEN: ("open sets", _I64, cl.OPEN_W, 512),
-    cl.ITEMS: ("open items", _I64, 1, 8192),
+    cl.OPEN: ("open sets", _I64, cl.OPEN_W, 2048),
+    cl.ITEMS: ("open items", _I64, 1, 32768),
     cl.EVENTS: ("events", _I64, 1, 4096),
     cl.CUTS: ("cuts", _I64, 1, 8192),
-    cl.AT: ("cut offsets", _I64, 1, 8192),
-    cl.TOK: ("tokens", _I32, 1, 16384),
+    cl.AT: ("cut offsets", _I64, 1, 65536),
+    cl.TOK: ("tokens", _I32, 1, 262144),
     cl.COND: ("conditional tokens", _I64, 1, 1024),
 }
 #: pools with a hash: address slot -> slot of its table (the mask is behind it), its size, the first record hashed
 _HASHED = {cl.CTX: (cl.H_CTX, 4096, 2), cl.CONF: (cl.H_CONF, 4096, 0), cl.CUTSET: (cl.H_CUTSET, 4096, 1),
-           cl.OPEN: (cl.H_OPEN, 2048, 1), cl.DSETS: (cl.H_DSETS, 64, 0)}
+           cl.OPEN: (cl.H_OPEN, 8192, 1), cl.DSETS: (cl.H_DSETS, 64, 0)}
 #: memo tables: address slot (mask and count behind it) -> slots to start with
-_MEMOS = {cl.SHIFT: 8192, cl.UNION: 256, cl.LKEYS: 64, cl.ADV: 2048, cl.LIVE: 256, cl.CHILD: 8192,
-          cl.TROW: 1024, cl.LOCAL: 2048, cl.SUBST: 2048, cl.BOTH: 256, cl.CHAIN: 1024,
+_MEMOS = {cl.SHIFT: 8192, cl.UNION: 256, cl.LKEYS: 64, cl.ADV: 2048, cl.LIVE: 256, cl.CHILD: 16384,
+          cl.TROW: 4096, cl.LOCAL: 16384, cl.SUBST: 2048, cl.BOTH: 256, cl.CHAIN: 4096,
           cl.LINES: 64}
 #: scratch: address slot -> (capacity slot, dtype, words a record, records to start with)
 _SCRATCH = {cl.WORK: (cl.CAP_WORK, _I64, 1, 1024), cl.RES: (cl.CAP_RES, _I64, 1, 512),
